@@ -1,0 +1,1 @@
+"""lowerbound: train, measure and explore variational autoencoders."""
