@@ -1,0 +1,11 @@
+"""Distributions that torch lacks or has wrong, and two questions one may ask of any of them.
+
+`draw` gives a reparameterised sample, and its log density where that is cheaper at once; `factors` gives the
+distribution of the single coordinates where they are independent.
+"""
+
+from lowerbound.dist.bernoulli import CrossEntropy as CrossEntropy
+from lowerbound.dist.continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
+from lowerbound.dist.normal import OptimalNormal as OptimalNormal
+from lowerbound.dist.tools import draw as draw
+from lowerbound.dist.tools import factors as factors

@@ -1,0 +1,37 @@
+"""`draw` and `factors`: what a model asks of a distribution besides its log density."""
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Distribution, Independent
+
+
+def draw(q: Distribution, samples: int) -> tuple[Float[Tensor, "K *rest"], Tensor | None]:
+    """Draw z = μ + σ ⊙ ε (or the family's own reparameterisation) and, where it is cheaper at once, log q(z).
+
+    The second value is None unless the distribution scores its own samples (``rsample_and_log_prob``), as
+    normalising flows do, which would otherwise have to be inverted.
+
+    Example:
+        >>> from torch.distributions import Independent, Normal
+        >>> z, log_q = draw(Independent(Normal(torch.zeros(5, 2), 1.0), 1), 3)
+        >>> z.shape, log_q
+        (torch.Size([3, 5, 2]), None)
+    """
+    shape = (samples,)
+    if hasattr(q, "rsample_and_log_prob"):
+        z, log_q = q.rsample_and_log_prob(shape)
+        return z, log_q
+    return (q.rsample(shape) if q.has_rsample else q.sample(shape)), None
+
+
+def factors(d: Distribution) -> Distribution | None:
+    """Give the distribution of the single coordinates if they are independent, else None.
+
+    Example:
+        >>> from torch.distributions import Independent, Normal
+        >>> factors(Independent(Normal(torch.zeros(5, 2), 1.0), 1)).batch_shape
+        torch.Size([5, 2])
+    """
+    if isinstance(d, Independent) and d.reinterpreted_batch_ndims == len(d.event_shape) == 1:
+        return d.base_dist
+    return None

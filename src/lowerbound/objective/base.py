@@ -1,0 +1,89 @@
+"""`Loss`, which adds up, and `Objective`, which makes one from a Trace."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lowerbound.vae import Model, Trace
+
+Scalars = Mapping[str, Float[Tensor, ""]]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Scalars to minimise, one for each player, and detached ones to log, in nats per example.
+
+    Losses form a vector space: ``a + b`` adds name by name, ``loss * 0.5`` scales everything, so that means weighted
+    by count are ordinary sums.
+
+    Example:
+        >>> import torch
+        >>> one = torch.ones(())
+        >>> total = Loss({"model": one}, {"rate": one}) * 2 + Loss({"model": one})
+        >>> total.losses["model"], total.terms["rate"]
+        (tensor(3.), tensor(2.))
+    """
+
+    losses: Scalars
+    terms: Scalars = field(default_factory=dict)
+
+    def __add__(self, other: "Loss") -> "Loss":
+        return Loss(_add(self.losses, other.losses), _add(self.terms, other.terms))
+
+    def __mul__(self, scale: float) -> "Loss":
+        return Loss(_scale(self.losses, scale), _scale(self.terms, scale))
+
+    __rmul__ = __mul__
+
+
+def _add(a: Scalars, b: Scalars) -> Scalars:
+    return {**a, **b, **{k: a[k] + b[k] for k in a if k in b}}
+
+
+def _scale(a: Scalars, scale: float) -> Scalars:
+    return {k: v * scale for k, v in a.items()}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The parameters of one player, and what differs for it from the run's optimiser settings."""
+
+    params: list[nn.Parameter]
+    options: Mapping[str, float | tuple[float, float]] = field(default_factory=dict)
+
+
+class Objective(nn.Module, ABC):
+    """What is minimised: the reduction of a Trace to a Loss.
+
+    ``bound`` says what the logged elbo is to log p(x); ``samples`` is K, the latents drawn for each example.
+    """
+
+    bound: ClassVar[Literal["lower", "upper"] | None] = None
+    samples: int = 1
+
+    @abstractmethod
+    def reduce(self, model: Model, trace: Trace, *, step: int = 0) -> Loss:
+        """Reduce a trace of the model to its Loss at a step of the schedules."""
+
+    def forward(self, model: Model, x: Float[Tensor, "B *X"], c: Tensor | None = None, *, step: int = 0) -> Loss:
+        """Trace x through the model and reduce the trace."""
+        return self.reduce(model, model(x, c, samples=self.samples), step=step)
+
+    def players(self, model: Model) -> dict[str, Group]:
+        """Name who is trained: by default one player, "model", with every parameter."""
+        return {"model": Group([*model.parameters(), *self.parameters()])}
+
+
+def ledger(trace: Trace) -> dict[str, Float[Tensor, ""]]:
+    r"""Give the figures that are logged whatever is minimised, detached, as means over the batch in nats.
+
+    .. math:: \mathrm{distortion} = -\mathbb E \log p(x|z), \quad \mathrm{rate} = \mathrm{KL}(q(z|x) \| p(z)), \quad
+        \mathrm{elbo} = -(\mathrm{distortion} + \mathrm{rate})
+    """
+    distortion = -trace.log_px.detach().mean()
+    rate = trace.kl.detach().mean()
+    return {"distortion": distortion, "rate": rate, "elbo": -(distortion + rate)}

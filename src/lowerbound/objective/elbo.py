@@ -1,0 +1,48 @@
+"""The evidence lower bound as a sum of terms."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, final
+
+from annotated_types import Ge
+from torch import nn
+
+from lowerbound.errors import UsageError
+from lowerbound.objective.base import Loss, Objective, ledger
+from lowerbound.objective.terms import KL, Distortion, Term
+from lowerbound.vae import Model, Trace
+
+
+@final
+class Elbo(Objective):
+    r"""Distortion plus weighted terms; with ``KL(weight=1)`` it is -elbo, and with β that of the β-VAE.
+
+    .. math:: -\mathrm{elbo} = \mathbb E_{q(z|x)}[-\log p(x|z)] + \mathrm{KL}(q(z|x) \| p(z)) \ge -\log p(x)
+
+    What is logged as elbo is -(distortion + rate) whatever β is; what is minimised is logged as loss.
+
+    Reference: Auto-encoding variational Bayes (Kingma and Welling, 2014).
+
+    Arguments:
+        terms: name -> `Term`; by default Distortion() and KL(weight=1).
+        samples: K, over which the terms are averaged.
+
+    Example:
+        >>> Elbo({"distortion": Distortion(), "kl": KL(weight=4.0)}).samples
+        1
+    """
+
+    bound: ClassVar[Literal["lower", "upper"] | None] = "lower"
+
+    def __init__(self, terms: Mapping[str, Term] | None = None, samples: Annotated[int, Ge(1)] = 1) -> None:
+        super().__init__()
+        if samples < 1:
+            raise UsageError(f"samples is {samples}: at least 1 is needed.")
+        self.samples = samples
+        self.terms = nn.ModuleDict(terms or {"distortion": Distortion(), "kl": KL()})
+
+    def reduce(self, model: Model, trace: Trace, *, step: int = 0) -> Loss:
+        """Add up the terms, and log the ledger beside them."""
+        total = Loss({}, ledger(trace))
+        for term in self.terms.values():
+            total = total + term(trace, step)
+        return total + Loss({}, {"loss": total.losses["model"].detach()})

@@ -1,0 +1,113 @@
+"""Terms of the elbo: each reduces a Trace to a part of the Loss."""
+
+from abc import ABC, abstractmethod
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lowerbound.objective.base import Loss
+from lowerbound.objective.weight import NonNegative, Weight, as_weight
+from lowerbound.vae import Trace
+
+
+class Term(nn.Module, ABC):
+    """A part of an objective, in nats: summed over dimensions, the mean over the batch, once."""
+
+    @abstractmethod
+    def forward(self, trace: Trace, step: int) -> Loss:
+        """Reduce the trace at a step of the schedules."""
+
+
+@final
+class Distortion(Term):
+    r"""The reconstruction term.
+
+    .. math:: -\mathbb E_{q(z|x)} \log p(x|z)
+    """
+
+    def forward(self, trace: Trace, step: int) -> Loss:
+        """Give the mean distortion."""
+        return Loss({"model": -trace.log_px.mean()})
+
+
+@final
+class KL(Term):
+    r"""The rate, weighted by β.
+
+    .. math:: \beta \, \mathrm{KL}(q(z|x) \| p(z))
+
+    Reference: β-VAE: learning basic visual concepts with a constrained variational framework (Higgins et al., 2017).
+
+    Arguments:
+        weight: β, a number or a schedule.
+    """
+
+    def __init__(self, weight: NonNegative | Weight = 1.0) -> None:
+        super().__init__()
+        self.weight = as_weight(weight)
+
+    def forward(self, trace: Trace, step: int) -> Loss:
+        """Give β times the mean rate, and log β."""
+        rate = trace.kl.mean()
+        beta = self.weight(step, rate.detach())
+        return Loss({"model": beta * rate}, {"beta": _log(beta, rate)})
+
+
+@final
+class FreeBits(Term):
+    r"""The rate, of which each latent may spend λ nats for nothing.
+
+    .. math:: \beta \sum_j \max(\lambda, \mathbb E_x \mathrm{KL}(q(z_j|x) \| p(z_j)))
+
+    Per dimension where q and p factorise, else per group of latents.
+
+    Reference: Improved variational inference with inverse autoregressive flow (Kingma et al., 2016).
+
+    Arguments:
+        nats: λ, for each latent.
+        weight: β, a number or a schedule.
+    """
+
+    def __init__(self, nats: NonNegative = 0.25, weight: NonNegative | Weight = 1.0) -> None:
+        super().__init__()
+        self.nats, self.weight = nats, as_weight(weight)
+
+    def forward(self, trace: Trace, step: int) -> Loss:
+        """Give β times the rate beyond the free bits, and log β and that rate."""
+        parts = [latent.kl if latent.kl_by_dim is None else latent.kl_by_dim for latent in trace.latents]
+        means = [part.mean(dim=(0, 1)) for part in parts]
+        rate = torch.stack([mean.clamp_min(self.nats).sum() for mean in means]).sum()
+        beta = self.weight(step, rate.detach())
+        terms = {"beta": _log(beta, rate), "charged_rate": rate.detach()}
+        return Loss({"model": beta * rate}, terms)
+
+
+@final
+class Capacity(Term):
+    r"""The distance of the rate from a capacity C that grows while training.
+
+    .. math:: \gamma \, | \mathbb E_x \mathrm{KL}(q(z|x) \| p(z)) - C |
+
+    Reference: Understanding disentangling in β-VAE (Burgess et al., 2018).
+
+    Arguments:
+        capacity: C in nats, a number or a schedule.
+        weight: γ, a number or a schedule.
+    """
+
+    def __init__(self, capacity: NonNegative | Weight = 25.0, weight: NonNegative | Weight = 1000.0) -> None:
+        super().__init__()
+        self.capacity, self.weight = as_weight(capacity), as_weight(weight)
+
+    def forward(self, trace: Trace, step: int) -> Loss:
+        """Give γ |rate - C|, and log γ and C."""
+        rate = trace.kl.mean()
+        c, gamma = self.capacity(step, rate.detach()), self.weight(step, rate.detach())
+        terms = {"capacity": _log(c, rate), "gamma": _log(gamma, rate)}
+        return Loss({"model": gamma * (rate - c).abs()}, terms)
+
+
+def _log(value: float, like: Tensor) -> Float[Tensor, ""]:
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device)

@@ -1,0 +1,207 @@
+"""The model: it turns x into a Trace, from which an objective or a measure reads what it needs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution, kl_divergence
+
+from lowerbound import rng
+from lowerbound.dist import draw, factors
+from lowerbound.errors import UsageError
+from lowerbound.likelihood import Likelihood
+from lowerbound.posterior import Posterior
+from lowerbound.prior import Prior
+
+
+@dataclass(frozen=True)
+class Latent:
+    r"""One group of latents: K samples z of q(z|x) for each of B examples, and their densities.
+
+    Everything beyond z, q and p is computed when it is first asked for; all of it is in nats.
+
+    Arguments:
+        z: the samples.
+        q: the posterior, with batch shape (B,) or (K, B).
+        p: the prior, with batch shape (), (B,) or (K, B).
+        scored: log q(z|x) where drawing gave it, else None.
+    """
+
+    z: Float[Tensor, "K B *event"]
+    q: Distribution
+    p: Distribution
+    scored: Float[Tensor, "K B"] | None = None
+
+    @cached_property
+    def log_q(self) -> Float[Tensor, "K B"]:
+        """log q(z|x)."""
+        return self.q.log_prob(self.z) if self.scored is None else self.scored
+
+    @cached_property
+    def log_p(self) -> Float[Tensor, "K B"]:
+        """log p(z)."""
+        return self.p.log_prob(self.z)
+
+    @cached_property
+    def kl(self) -> Float[Tensor, "K B"]:
+        """KL(q(z|x) ‖ p(z)): the closed form where one is registered, else the estimate log q - log p."""
+        try:
+            return kl_divergence(self.q, self.p).expand(self.z.shape[:2])
+        except NotImplementedError:
+            return self.log_q - self.log_p
+
+    @cached_property
+    def kl_by_dim(self) -> Float[Tensor, "K B D"] | None:
+        """The KL of each coordinate where q and p both factorise into them, else None."""
+        q, p = factors(self.q), factors(self.p)
+        if q is None or p is None:
+            return None
+        try:
+            return kl_divergence(q, p).expand(self.z.shape)
+        except NotImplementedError:
+            return q.log_prob(self.z) - p.log_prob(self.z)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the model says about a batch: latents (top group first), p(x|z), and the densities, in nats."""
+
+    x: Float[Tensor, "B *X"]
+    latents: tuple[Latent, ...]
+    px: Distribution
+
+    @cached_property
+    def log_px(self) -> Float[Tensor, "K B"]:
+        """log p(x|z)."""
+        return self.px.log_prob(self.x)
+
+    @cached_property
+    def kl(self) -> Float[Tensor, "K B"]:
+        """The rate of each example: the KL summed over the groups."""
+        return torch.stack([latent.kl for latent in self.latents]).sum(0)
+
+    @cached_property
+    def log_w(self) -> Float[Tensor, "K B"]:
+        """log p(x, z) - log q(z|x): the log of the importance weight."""
+        ratios = [latent.log_p - latent.log_q for latent in self.latents]
+        return self.log_px + torch.stack(ratios).sum(0)
+
+
+class Model(nn.Module, ABC):
+    """What objectives, measures, the command line and the page see: a Trace, and verbs that give tensors."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, c: Tensor | None = None, *, samples: int = 1) -> Trace:
+        """Encode x, draw ``samples`` latents for each example, and decode them."""
+
+    @abstractmethod
+    def encode(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Give the code of each x: the posterior's centre."""
+
+    @abstractmethod
+    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """Give the mean image of p(x|z)."""
+
+    @abstractmethod
+    def draw_latents(self, n: int, *, seed: int, temperature: float = 1.0) -> Tensor:
+        """Draw n latents from the prior; row i depends on the seed and i only."""
+
+    def reconstruct(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Give the mean image at the code of each x."""
+        return self.decode(self.encode(x, c), c)
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int | None = None,
+        temperature: float = 1.0,
+        noise: bool = False,
+        batch: int = 500,
+    ) -> Tensor:
+        """Draw n new images: z from the prior, then the mean image of p(x|z), or x itself where ``noise``.
+
+        Arguments:
+            n: how many; image i is the same whatever n and batch are.
+            seed: of the draw; without one it is taken from torch's generator.
+            temperature: stretches the prior's samples about its mean.
+            noise: draw x from p(x|z) instead of showing its mean.
+            batch: how many images are decoded at once.
+        """
+        seed = int(torch.randint(2**62, ())) if seed is None else seed
+        z = self.draw_latents(n, seed=seed, temperature=temperature)
+        show = self._pixels(seed) if noise else lambda z, start: self.decode(z)
+        return torch.cat([show(z[i : i + batch], i) for i in range(0, n, batch)] or [self.decode(z)])
+
+    def _pixels(self, seed: int) -> Callable[[Tensor, int], Tensor]:
+        raise UsageError(f"{type(self).__name__} has no single p(x|z) to draw from: leave out noise.")
+
+
+@final
+class VAE(Model):
+    r"""The variational autoencoder: any posterior, prior and likelihood.
+
+    .. math:: z = \mu + \sigma \odot \varepsilon \sim q(z|x), \qquad
+        \log p(x) \ge \mathbb E_q \log p(x|z) - \mathrm{KL}(q(z|x) \| p(z))
+
+    Reference: Auto-encoding variational Bayes (Kingma and Welling, 2014).
+
+    Example:
+        >>> from lowerbound import likelihood, nets, posterior, prior
+        >>> model = VAE(
+        ...     posterior.Gaussian(nets.ConvEncoder((1, 28, 28)), latents=16),
+        ...     prior.Standard(16),
+        ...     likelihood.Bernoulli(nets.ConvDecoder(16, (1, 28, 28))),
+        ... )
+        >>> model.decode(torch.randn(64, 16)).shape
+        torch.Size([64, 1, 28, 28])
+        >>> model(torch.rand(5, 1, 28, 28), samples=3).log_w.shape
+        torch.Size([3, 5])
+    """
+
+    def __init__(self, posterior: Posterior, prior: Prior, likelihood: Likelihood) -> None:
+        super().__init__()
+        if posterior.space != prior.space:
+            raise UsageError(
+                f"The posterior lives in {posterior.space} space and the prior in {prior.space} space: "
+                "their divergence has no meaning. Take two of the same space."
+            )
+        self.posterior, self.prior, self.likelihood = posterior, prior, likelihood
+
+    def forward(self, x: Float[Tensor, "B *X"], c: Tensor | None = None, *, samples: int = 1) -> Trace:
+        """Encode x, draw ``samples`` latents for each example, and decode them."""
+        q = self.posterior(x, c)
+        p = self.prior(c)
+        z, log_q = draw(q, samples)
+        return Trace(x, (Latent(z, q, p, log_q),), self.likelihood(z, c))
+
+    def encode(self, x: Float[Tensor, "B *X"], c: Tensor | None = None) -> Float[Tensor, "B *event"]:
+        """Give the code of each x: the posterior's centre."""
+        return self.posterior.centre(self.posterior(x, c))
+
+    def decode(self, z: Float[Tensor, "*B D"], c: Tensor | None = None) -> Float[Tensor, "*rest"]:
+        """Give the mean image of p(x|z), in [0, 1] where the data are."""
+        mean: Tensor = self.likelihood(z, c).mean
+        return mean
+
+    def draw_latents(self, n: int, *, seed: int, temperature: float = 1.0) -> Float[Tensor, "n *event"]:
+        """Draw n latents from the prior; row i depends on the seed and i only."""
+        p = self.prior()
+        z = rng.blockwise(lambda: p.sample((rng.BLOCK,)), seed, "latents", 0, n)
+        return z if temperature == 1.0 else p.mean + temperature * (z - p.mean)
+
+    def _pixels(self, seed: int) -> Callable[[Tensor, int], Tensor]:
+        def show(z: Tensor, start: int) -> Tensor:
+            return torch.stack([self._draw(row, seed, start + i) for i, row in enumerate(z)])
+
+        return show
+
+    def _draw(self, z: Tensor, seed: int, i: int) -> Tensor:
+        with rng.noise(seed, "pixels", i):
+            x: Tensor = self.likelihood(z).sample()
+            return x
