@@ -1,0 +1,62 @@
+"""The model card of a run: README.md in its directory, for whoever finds it later."""
+
+import json
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from lowerbound import checkpoint
+
+if TYPE_CHECKING:
+    from lowerbound.run import Run
+
+
+def write_card(run: "Run") -> None:
+    """Write README.md: what was trained, on what, how good it is, from which weights, and how to use it."""
+    checkpoint.write(run.path / "README.md", card(run).encode())
+
+
+def card(run: "Run") -> str:
+    """Give the model card as Markdown."""
+    metrics, data, env = run.metrics, run.data, run.env
+    split = "test" if "test" in metrics else "validation"
+    likelihood = metrics["likelihood"]
+    note = f" The distortion is {likelihood['note']}." if likelihood["note"] else ""
+    shape = "×".join(map(str, data["shape"]))
+    lines = [
+        f"# {run.path.name}",
+        "",
+        f"A variational autoencoder ({env.get('recipe', 'own')}) with {run.spec['latents']} latents, trained with lowerbound "
+        f"{env['versions']['lowerbound']} on {data['images']['train']:,} images of {data['name']} ({shape}).",
+        "",
+        *_table(metrics.get(split), split),
+        "",
+        f"Figures are from the {run.weights_note}, in nats per example, ± one standard error over images.{note}",
+        "",
+        "```python",
+        "import lowerbound",
+        "",
+        f"run = lowerbound.load({str(run.path)!r})",
+        "run.model.sample(64)",
+        "```",
+        "",
+        f"Trained by `{shlex.join(env['command'].split())}` from seed {run.spec['seed']}.",
+        "The weights and what is sampled from them belong to whoever trained them; the data keep their own licence.",
+        "",
+        "## Spec",
+        "",
+        "```json",
+        json.dumps(run.spec, indent=1, ensure_ascii=False),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _table(figures: dict[str, Any] | None, split: str) -> list[str]:
+    if figures is None:
+        return ["No held-out split was kept, so nothing was measured."]
+    rows = [f"| {split}, {figures['images']:,} images | nats |", "|---|---|"]
+    for name in ("elbo", "distortion", "rate"):
+        error = figures["standard_error"][name]
+        rows.append(f"| {name} | {figures[name]:.2f}" + (f" ± {error:.2f} |" if error is not None else " |"))
+    return [*rows, f"| latents in use | {figures['active']} of {figures['latents']} |"]

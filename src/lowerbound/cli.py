@@ -1,0 +1,270 @@
+"""The command line: it reads arguments, calls the verbs, and says what happened. No mathematics, and no torch for help."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional, UseAppendAction, arg
+
+RunPath = Annotated[Positional[str], arg(metavar="RUN", help="the run's directory, as lowerbound train printed it")]
+Set = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PATH=VALUE")]
+Many = Annotated[int, arg(aliases=["-n"])]
+
+
+@dataclass
+class Train:
+    """Train a model: by default the lecture's β-VAE on MNIST, in about a minute."""
+
+    data: Annotated[Positional[str], arg(metavar="DATA")] = "mnist"
+    """A known name (lowerbound list data), a folder of images, or an .npy or .npz file."""
+    recipe: str | None = None
+    """A published model (lowerbound list recipes); without one: vae, or beta-vae where --beta is given."""
+    beta: float | None = None
+    """The weight of the KL term; of a schedule, its end."""
+    latents: int | None = None
+    """The number of latents; 16 for images."""
+    epochs: float | None = None
+    """Passes over the training images; 4 for images."""
+    seed: int = 0
+    """The seed of weights, order and noise."""
+    seeds: int = 1
+    """Train so many runs, with seeds seed, seed + 1, …, and report their spread."""
+    out: str | None = None
+    """The run's directory; it must not exist. By default a new one under runs/."""
+    size: str | None = None
+    """WIDTHxHEIGHT of a folder's images: centre crop, then antialiased resize."""
+    colour: Literal["auto", "grey", "colour"] | None = None
+    """How a folder's images are read."""
+    binarise: Literal["none", "dynamic", "static", "threshold"] | None = None
+    """How pixels become 0 or 1: not at all, drawn anew each time, drawn once, or cut at ½."""
+    validation: float | None = None
+    """Images (or a fraction) of the training set that are kept for validation."""
+    set: Set = ()
+    """Set anything else, such as --set train.lr=0.001; once for each."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+    def __call__(self) -> None:
+        """Run the verb."""
+        from lowerbound import verbs
+
+        verbs.train(self)
+
+
+@dataclass
+class Resume:
+    """Go on with a run that was stopped, bit for bit as if it had not been; or finish one that was trained."""
+
+    run: RunPath
+    at: int | None = None
+    """Go back to the checkpoint of this step; later ones are renamed, not deleted."""
+    device: str | None = None
+    """auto, cpu, cuda or mps; by default the run's own."""
+
+    def __call__(self) -> None:
+        """Run the verb."""
+        from lowerbound import verbs
+
+        verbs.resume(self.run, self.at, self.device)
+
+
+@dataclass
+class Evaluate:
+    """Measure elbo, distortion and rate on a split, with standard errors."""
+
+    run: RunPath
+    split: Literal["train", "validation", "test"] = "test"
+    """Which images."""
+    samples: int = 1
+    """Latents drawn for each image."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    def __call__(self) -> None:
+        """Run the verb."""
+        from lowerbound import verbs
+
+        verbs.evaluate(self.run, self.split, self.samples, self.json)
+
+
+@dataclass
+class Sample:
+    """Draw new images from the prior."""
+
+    run: RunPath
+    number: Many = 64
+    """How many."""
+    seed: int = 0
+    """Of the draw: image i is the same however many are drawn."""
+    temperature: float = 1.0
+    """Stretches the prior's samples: below 1 more typical, above 1 more varied."""
+    noise: bool = False
+    """Draw pixels from p(x|z) instead of showing its mean."""
+    out: str | None = None
+    """A .png for a picture, or .npy for the numbers; by default in the run's figures/."""
+
+    def __call__(self) -> None:
+        """Run the verb."""
+        from lowerbound import verbs
+
+        verbs.sample(self)
+
+
+@dataclass
+class Reconstruct:
+    """Show images of the test split beside their reconstructions."""
+
+    run: RunPath
+    number: Many = 24
+    """How many."""
+    out: str | None = None
+    """The picture; by default in the run's figures/."""
+
+    def __call__(self) -> None:
+        """Run the verb."""
+        from lowerbound import verbs
+
+        verbs.reconstruct(self.run, self.number, self.out)
+
+
+@dataclass
+class Traverse:
+    """Move one latent at a time, those with the highest KL first."""
+
+    run: RunPath
+    latents: int = 10
+    """How many latents."""
+    image: int | None = None
+    """Start from this image of the test split instead of the prior's centre."""
+    reach: float = 2.5
+    """From -reach to +reach."""
+    out: str | None = None
+    """The picture; by default in the run's figures/."""
+
+    def __call__(self) -> None:
+        """Run the verb."""
+        from lowerbound import verbs
+
+        verbs.traverse(self)
+
+
+@dataclass
+class Interpolate:
+    """Walk from one image of the test split to another through the latent space."""
+
+    run: RunPath
+    start: int | None = None
+    """The first image; without start and end, pairs of differing labels are chosen."""
+    end: int | None = None
+    """The last image."""
+    steps: int = 11
+    """Images in a row, ends included."""
+    kind: Literal["linear", "spherical", "both"] = "both"
+    """A straight line, an arc, or one above the other."""
+    out: str | None = None
+    """The picture; by default in the run's figures/."""
+
+    def __call__(self) -> None:
+        """Run the verb."""
+        from lowerbound import verbs
+
+        verbs.interpolate(self)
+
+
+@dataclass
+class Embed:
+    """Write the code of every image of a split to an .npz and a .csv file."""
+
+    run: RunPath
+    split: Literal["train", "validation", "test"] = "test"
+    """Which images."""
+    out: str | None = None
+    """The files' name without ending; by default codes-<split> in the run's directory."""
+
+    def __call__(self) -> None:
+        """Run the verb."""
+        from lowerbound import verbs
+
+        verbs.embed(self.run, self.split, self.out)
+
+
+@dataclass
+class Report:
+    """Make a run's figures and report.html anew."""
+
+    run: RunPath
+
+    def __call__(self) -> None:
+        """Run the verb."""
+        from lowerbound import verbs
+
+        verbs.report(self.run)
+
+
+@dataclass
+class List:
+    """List the data sets, the recipes or the parts, with their arguments."""
+
+    what: Annotated[Positional[Literal["recipes", "data", "parts"]], arg(metavar="{recipes,data,parts}")] = "recipes"
+
+    def __call__(self) -> None:
+        """Run the verb."""
+        from lowerbound import verbs
+
+        verbs.listing(self.what)
+
+
+Verb = Train | Resume | Evaluate | Sample | Reconstruct | Traverse | Interpolate | Embed | Report | List
+DESCRIPTION = (
+    "Train, measure and explore variational autoencoders. `lowerbound train` is the place to start. "
+    "Add --debug for a full traceback where something fails."
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and give its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if words == ["--version"]:
+        from importlib.metadata import version
+
+        print(f"lowerbound {version('lowerbound')}")
+        return 0
+    verb: Callable[[], None] = tyro.cli(Verb, args=words, prog="lowerbound", description=DESCRIPTION)  # type: ignore[arg-type]
+    return guarded(verb, debug)
+
+
+def guarded(verb: Callable[[], None], debug: bool) -> int:
+    """Run a verb; turn what went wrong into words and an exit code."""
+    from lowerbound.errors import LowerboundError
+
+    try:
+        verb()
+    except LowerboundError as error:
+        if debug:
+            raise
+        print(f"lowerbound: {error}", file=sys.stderr)
+        return error.code
+    except KeyboardInterrupt:
+        print("lowerbound: stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; there is nobody to tell
+        return 141
+    except Exception as error:
+        if debug:
+            raise
+        print(
+            f"lowerbound: something failed that should not have: {type(error).__name__}: {error}. "
+            "Run the same command with --debug and report what it prints.",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""Walks through the latent space: tensors in, tensors out."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lowerbound.vae import Model
+
+
+def embed(model: Model, blocks: Iterable[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+    """Give the codes of a split, (N, D), and its labels, (N,), if it has them."""
+    codes, labels = [], []
+    model.eval()
+    with torch.inference_mode():
+        for x, y in blocks:
+            codes.append(model.encode(x))
+            labels.append(y)
+    known = [y for y in labels if y is not None]
+    return torch.cat(codes), torch.cat(known) if len(known) == len(labels) else None
+
+
+def traverse(
+    model: Model, z: Float[Tensor, "D"], dims: Sequence[int], values: Float[Tensor, "S"]
+) -> Float[Tensor, "R S *X"]:
+    """Decode z with one coordinate at a time set to each of the values: a row for each of ``dims``.
+
+    Example:
+        >>> from lowerbound import likelihood, nets, posterior, prior, vae
+        >>> model = vae.VAE(posterior.Gaussian(nets.MLP((3,)), 2), prior.Standard(2),
+        ...                 likelihood.Gaussian(nets.MLP((2,), (3,))))
+        >>> traverse(model, torch.zeros(2), [0, 1], torch.linspace(-2, 2, 5)).shape
+        torch.Size([2, 5, 3])
+    """
+    rows = z.repeat(len(dims), len(values), 1)
+    for r, d in enumerate(dims):
+        rows[r, :, d] = values
+    return decode(model, rows)
+
+
+def interpolate(
+    a: Float[Tensor, "*B D"], b: Float[Tensor, "*B D"], steps: int, kind: Literal["linear", "spherical"] = "spherical"
+) -> Float[Tensor, "*B S D"]:
+    r"""Give the points between a and b, ends included, on a line or on an arc.
+
+    .. math:: \text{linear } (1 - t) a + t b, \qquad \text{spherical }
+        \frac{\sin((1 - t) \theta)}{\sin \theta} a + \frac{\sin(t \theta)}{\sin \theta} b, \quad \theta = \angle(a, b)
+
+    Between two draws of a normal prior the line passes through shorter vectors than the prior has; the arc does not.
+
+    Reference: Animating rotation with quaternion curves (Shoemake, 1985).
+
+    Example:
+        >>> interpolate(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), 3)[1]
+        tensor([0.7071, 0.7071])
+    """
+    t = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)[:, None]
+    a, b = a.unsqueeze(-2), b.unsqueeze(-2)
+    line = (1 - t) * a + t * b
+    if kind == "linear":
+        return line
+    cos = (a * b).sum(-1, keepdim=True) / (a.norm(dim=-1, keepdim=True) * b.norm(dim=-1, keepdim=True))
+    theta = torch.acos(cos.clamp(-1, 1))
+    sin = torch.sin(theta)
+    arc = (torch.sin((1 - t) * theta) * a + torch.sin(t * theta) * b) / sin
+    # where a and b point the same or the opposite way (or one is zero) there is no single arc: take the line
+    return torch.where(sin.abs() > 1e-6, arc, line)
+
+
+def manifold(model: Model, side: int = 20, reach: float = 0.99) -> tuple[Float[Tensor, "S S *X"], Float[Tensor, "S"]]:
+    """Decode a grid over two latents, spaced by the normal's quantiles so that each cell has the same probability.
+
+    Reference: Auto-encoding variational Bayes (Kingma and Welling, 2014), figure 4.
+    """
+    probabilities = torch.linspace(1 - reach, reach, side, dtype=torch.float64)
+    values = torch.special.ndtri(probabilities).float()
+    z = torch.stack(torch.meshgrid(-values, values, indexing="ij")[::-1], dim=-1)  # z2 grows upwards
+    return decode(model, z), values
+
+
+def decode(model: Model, z: Float[Tensor, "*B D"], batch: int = 500) -> Tensor:
+    """Decode latents with any leading axes, ``batch`` at a time, without gradients."""
+    flat = z.reshape(-1, z.shape[-1]).to(next(model.parameters()).device)
+    model.eval()
+    with torch.inference_mode():
+        images = torch.cat([model.decode(part) for part in flat.split(batch)])
+    return images.reshape(*z.shape[:-1], *images.shape[1:])
+
+
+def pca(codes: Float[Tensor, "N D"]) -> tuple[Float[Tensor, "N 2"], list[float]]:
+    """Project codes onto their two principal components; also gives the share of the variance each holds.
+
+    Example:
+        >>> plane, shares = pca(torch.tensor([[1.0, 0, 0], [-1.0, 0, 0], [0, 0.5, 0]]))
+        >>> plane.shape, shares[0] > shares[1]
+        (torch.Size([3, 2]), True)
+    """
+    centred = (codes - codes.mean(0)).double()
+    _, s, v = torch.linalg.svd(centred, full_matrices=False)
+    v = v * v.gather(1, v.abs().argmax(1, keepdim=True)).sign()  # a direction's sign is free: fix it
+    shares = s.square() / s.square().sum().clamp_min(torch.finfo(s.dtype).tiny)
+    return (centred @ v[:2].T).to(codes.dtype), [float(share) for share in shares[:2]]

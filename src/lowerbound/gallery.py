@@ -1,0 +1,249 @@
+"""A run's pictures: the verbs sample, reconstruct, traverse and interpolate, each giving a matplotlib figure."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lowerbound import explore, figures, recipes, report
+from lowerbound.errors import UsageError
+from lowerbound.run import Run
+
+
+def is_image(run: Run) -> bool:
+    """Whether the data are images (C, H, W) rather than vectors."""
+    return len(run.data["shape"]) == 3
+
+
+def held_out(run: Run) -> str:
+    """Name the split that pictures show: test, or else validation, or else train."""
+    sizes = run.data["images"]
+    return next(split for split in ("test", "validation", "train") if sizes[split])
+
+
+def shown(run: Run, rows: slice) -> tuple[Tensor, Tensor | None]:
+    """Give some images of the held-out split, binarised as the data are, and their labels."""
+    split = getattr(run.source, held_out(run))
+    device = next(run.model.parameters()).device
+    labels = split.targets(rows.start, rows.stop)
+    return split.images(rows.start, rows.stop).to(device), labels
+
+
+def sample(run: Run, n: int = 64, *, seed: int = 0, temperature: float = 1.0, noise: bool = False) -> Figure:
+    """Draw n new images from the prior (for vectors: points beside the data)."""
+    with torch.inference_mode():
+        x = run.model.sample(n if is_image(run) else max(n, 1000), seed=seed, temperature=temperature, noise=noise).cpu()
+    if not is_image(run):
+        data, _ = shown(run, slice(0, 1000))
+        return figures.points(data.cpu(), x, ("held-out data", "samples"))
+    return figures.grid(x, title=f"{n} new images from the prior")
+
+
+def reconstruct(run: Run, n: int = 24) -> Figure:
+    """Show held-out images above their reconstructions."""
+    if not is_image(run):
+        n = max(n, 1000)
+    x, _ = shown(run, slice(0, n))
+    with torch.inference_mode():
+        y = run.model.reconstruct(x)
+    if not is_image(run):
+        return figures.points(x.cpu(), y.cpu(), ("held-out data", "reconstructions"))
+    return figures.reconstructions(x.cpu(), y.cpu())
+
+
+def latents_by_kl(run: Run) -> list[tuple[int, float | None]]:
+    """Give the latents, those with the highest KL first, with that KL in nats where it is known for each."""
+    metrics = run.metrics
+    kl = metrics.get("test", metrics.get("validation", {})).get("kl_by_dim")
+    if kl is None:
+        return [(i, None) for i in range(run.spec["latents"])]
+    return sorted(enumerate(kl), key=lambda pair: -pair[1])
+
+
+def traverse(run: Run, latents: int = 10, *, image: int | None = None, reach: float = 2.5, steps: int = 11) -> Figure:
+    """Move one latent at a time from -reach to +reach, those with the highest KL first."""
+    if not is_image(run):
+        raise UsageError("A traversal shows images, and these data are vectors: see lowerbound sample.")
+    chosen = latents_by_kl(run)[:latents]
+    values = torch.linspace(-reach, reach, steps)
+    rows = explore.traverse(run.model, _origin(run, image), [i for i, _ in chosen], values)
+    labels = [f"z{i}" if kl is None else f"z{i} · {kl:.2f} nats" for i, kl in chosen]
+    return figures.traversal(rows.cpu(), labels, values=values)
+
+
+def _origin(run: Run, image: int | None) -> Tensor:
+    """Give the latents a traversal starts from: an image's code, or the middle of the prior."""
+    if image is None:
+        middle: Tensor = run.model.draw_latents(1, seed=0, temperature=0.0)[0]
+        return middle
+    x, _ = shown(run, slice(image, image + 1))
+    if not len(x):
+        raise UsageError(f"There is no image {image} in the {held_out(run)} split of {run.data['images'][held_out(run)]}.")
+    with torch.inference_mode():
+        return run.model.encode(x)[0].clone()
+
+
+def interpolate(
+    run: Run,
+    pairs: Sequence[tuple[int, int]] | None = None,
+    *,
+    steps: int = 11,
+    kind: Literal["linear", "spherical", "both"] = "both",
+) -> Figure:
+    """Walk between the codes of pairs of held-out images, along a line, an arc, or one above the other."""
+    if not is_image(run):
+        raise UsageError("An interpolation shows images, and these data are vectors: see lowerbound sample.")
+    pairs = pairs or default_pairs(run)
+    size = run.data["images"][held_out(run)]
+    for i in {i for pair in pairs for i in pair}:
+        if not 0 <= i < size:
+            raise UsageError(f"There is no image {i} in the {held_out(run)} split of {size}.")
+    ends = [torch.cat([shown(run, slice(i, i + 1))[0] for i in side]) for side in zip(*pairs, strict=True)]
+    with torch.inference_mode():
+        a, b = (run.model.encode(x) for x in ends)
+    kinds: tuple[Literal["linear", "spherical"], ...] = ("linear", "spherical") if kind == "both" else (kind,)
+    rows = torch.stack([explore.interpolate(a, b, steps, k) for k in kinds], dim=1).flatten(0, 1)
+    labels = [f"{i} → {j}, {k}" for i, j in pairs for k in kinds]
+    return figures.interpolation(explore.decode(run.model, rows).cpu(), labels)
+
+
+def default_pairs(run: Run, count: int = 4) -> list[tuple[int, int]]:
+    """Choose pairs of held-out images: the first ones of differing labels, or simply the first."""
+    _, labels = shown(run, slice(0, 500))
+    if labels is None:
+        size = run.data["images"][held_out(run)]
+        return [(i, i + 1) for i in range(0, min(2 * count, size - 1), 2)] or [(0, 0)]
+    first = {int(label): i for i, label in reversed(list(enumerate(labels)))}
+    rows = [first[label] for label in sorted(first)]
+    return list(zip(rows[::2], rows[1::2], strict=False))[:count] or [(0, 0)]
+
+
+def manifold(run: Run) -> Figure:
+    """Decode a grid over the two latents of the model."""
+    images, values = explore.manifold(run.model)
+    return figures.manifold(images.cpu(), values)
+
+
+def codes(run: Run, n: int = 5000) -> Figure:
+    """Show the codes of held-out images, coloured by label: two latents as they are, more by PCA."""
+    blocks = run.source.blocks(held_out(run))
+    z, labels = explore.embed(run.model, blocks)
+    z, labels = z[:n].cpu(), None if labels is None else labels[:n].cpu()
+    classes = run.data.get("classes")
+    if z.shape[1] == 1:
+        z = torch.cat([z, torch.zeros_like(z)], dim=1)
+        return figures.scatter(z, labels, classes, ("z0", ""))
+    if z.shape[1] == 2:
+        return figures.scatter(z, labels, classes, ("z0", "z1"))
+    plane, shares = explore.pca(z)
+    axes = tuple(f"component {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares))
+    return figures.scatter(plane, labels, classes, axes, title="PCA of the codes")
+
+
+def pictures(run: Run) -> list[tuple[str, str, str, Callable[[], Figure]]]:
+    """List the pictures that suit the run: file name, title, caption, and what makes each."""
+    split = held_out(run)
+    some = [
+        ("samples", "New samples", "z is drawn from the prior and decoded: p(x|z)'s mean.", lambda: sample(run)),
+        ("reconstructions", "Reconstructions", f"Images of the {split} split, and what their codes decode to.",
+         lambda: reconstruct(run)),
+        ("codes", "The latent space", f"The code of each image of the {split} split.", lambda: codes(run)),
+    ]  # fmt: skip
+    if is_image(run):
+        some += [
+            ("traversal", "One latent at a time", "Latents with the highest KL first; all others stay at the prior's "
+             "middle. A collapsed latent changes nothing.", lambda: traverse(run)),
+            ("interpolation", "From one image to another", "Straight, and along an arc that keeps the length a draw "
+             "from the prior has.", lambda: interpolate(run)),
+        ]  # fmt: skip
+        if run.spec["latents"] == 2:
+            some.append(
+                ("manifold", "The whole latent plane", "Each cell has the same probability under the prior.",
+                 lambda: manifold(run))
+            )  # fmt: skip
+    return some
+
+
+def write(run: Run) -> Path:
+    """Make the run's figures, its report.html and its model card; gives the report's path."""
+    folder = run.path / "figures"
+    folder.mkdir(exist_ok=True)
+    figures.save(figures.curves(run.history), folder / "curves.png", note="every logged step")
+    shown_pictures = []
+    for name, title, caption, make in pictures(run):
+        path = folder / f"{name}.png"
+        figures.save(make(), path, note=run.weights_note)
+        shown_pictures.append(report.Picture(title, f"{caption} From the {run.weights_note}.", path))
+    page = run.path / "report.html"
+    report.write(page, content(run, shown_pictures))
+    from lowerbound.card import write_card
+
+    write_card(run)
+    return page
+
+
+def content(run: Run, pictures: list[report.Picture]) -> report.Content:
+    """Collect what the report shows."""
+    name = run.env.get("recipe")
+    recipe = recipes.RECIPES.get(name)
+    return report.Content(
+        name=run.path.name,
+        path=str(run.path),
+        spec=run.spec,
+        data=run.data,
+        env=run.env,
+        history=run.history,
+        metrics=run.metrics,
+        pictures=pictures,
+        commands=commands(run),
+        citation=recipe.citation if recipe else None,
+        recipe=name,
+    )
+
+
+def commands(run: Run) -> list[tuple[str, str]]:
+    """Give the commands to go on with."""
+    import shlex
+
+    path = shlex.quote(str(run.path))
+    some = [
+        ("more new images", f"lowerbound sample {path} -n 100"),
+        ("the codes of the test images, as .npz and .csv", f"lowerbound embed {path}"),
+        ("elbo, distortion and rate again, with ten latents an image", f"lowerbound evaluate {path} --samples 10"),
+        ("this page again", f"lowerbound report {path}"),
+        ("in Python", f"run = lowerbound.load({str(run.path)!r}); run.model.sample(64)"),
+    ]
+    if is_image(run):
+        some[1:1] = [
+            ("move one latent at a time, from test image 3", f"lowerbound traverse {path} --image 3"),
+            ("walk from one test image to another", f"lowerbound interpolate {path} --start 3 --end 4"),
+        ]
+    return some
+
+
+def notebook(run: Run) -> str:
+    """Show a run in a notebook: its headline figures, its curves and its samples."""
+    import base64
+    import html
+    import io
+
+    if not run.finished:
+        return f"<p><b>{html.escape(run.path.name)}</b>: not finished, {len(run.history)} rows of history</p>"
+    figure = run.metrics.get("test") or run.metrics.get("validation") or {}
+    line = ", ".join(f"{name} {figure[name]:.2f}" for name in ("elbo", "distortion", "rate") if name in figure)
+    png = io.BytesIO()
+    sample(run).savefig(png, format="png", dpi=80)
+    picture = base64.b64encode(png.getvalue()).decode()
+    return (
+        f"<p><b>{html.escape(run.path.name)}</b>: {line} nats ({html.escape(run.weights_note)})</p>"
+        f"{figures.svg(figures.curves(run.history))}<br><img alt='samples' src='data:image/png;base64,{picture}'>"
+    )
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """Give the headline figures of a finished run."""
+    metrics = run.metrics
+    return {**metrics.get("test", metrics.get("validation", {})), "beta": metrics["beta"]}

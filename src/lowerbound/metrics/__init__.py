@@ -1,0 +1,4 @@
+"""Measures: plain functions of a model and data."""
+
+from lowerbound.metrics.aggregate import active_units as active_units
+from lowerbound.metrics.bounds import evaluate as evaluate

@@ -1,0 +1,73 @@
+"""The elbo of a model on a split, each image counted once, with standard errors."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lowerbound import rng
+from lowerbound.objective import Loss, Objective
+from lowerbound.vae import Model
+
+SEED = 20131220  # of the evaluation's noise: fixed, so that models are compared under the same draws
+
+
+def evaluate(
+    model: Model,
+    objective: Objective,
+    blocks: Iterable[tuple[Tensor, Tensor | None]],
+    *,
+    step: int,
+    samples: int | None = None,
+    seed: int = SEED,
+) -> dict[str, Any]:
+    r"""Give elbo, distortion, rate and loss as means over all images, with the standard error of each mean.
+
+    .. math:: \mathrm{elbo} = -(\mathrm{distortion} + \mathrm{rate}), \qquad
+        \mathrm{s.e.} = \mathrm{sd} / \sqrt{n}, \quad \text{in nats per example}
+
+    Every image counts once, whatever the sizes of the blocks; the model is in evaluation mode, in float32 or its own
+    precision, under the noise of a fixed seed.
+
+    Arguments:
+        model, objective: the model, and the objective whose terms are averaged beside the ledger.
+        blocks: (x, labels) in a fixed order, as `Source.blocks` gives them.
+        step: the step of the schedules at which the loss is taken; the last one judges by the weights asked for.
+        samples: latents drawn for each image; the objective's own number if not said.
+        seed: of the noise.
+    """
+    training = model.training
+    model.eval()
+    per_image: dict[str, list[Tensor]] = {"distortion": [], "rate": [], "elbo": []}
+    total, by_dim, n = Loss({}), [], 0
+    with torch.inference_mode():
+        for b, (x, _) in enumerate(blocks):
+            with rng.noise(seed, "evaluate", b):
+                trace = model(x, samples=samples or objective.samples)
+                total = total + objective.reduce(model, trace, step=step) * len(x)
+            distortion, rate = -trace.log_px.mean(0).double(), trace.kl.mean(0).double()
+            for name, value in zip(per_image, (distortion, rate, -(distortion + rate)), strict=True):
+                per_image[name].append(value)
+            parts = [latent.kl_by_dim for latent in trace.latents]
+            by_dim.append(None if any(p is None for p in parts) else _sum_dims(parts))
+            n += len(x)
+    model.train(training)
+    return {"images": n, **_summary(total * (1 / n), per_image), "kl_by_dim": _mean_dims(by_dim, n)}
+
+
+def _summary(mean: Loss, per_image: dict[str, list[Tensor]]) -> dict[str, Any]:
+    values = {name: torch.cat(parts) for name, parts in per_image.items()}
+    terms = {name: float(value) for name, value in mean.terms.items()}
+    terms.update({name: float(value.mean()) for name, value in values.items()})
+    errors = {name: float(v.std() / len(v) ** 0.5) if len(v) > 1 else None for name, v in values.items()}
+    return {**terms, "standard_error": errors}
+
+
+def _sum_dims(parts: list[Tensor | None]) -> Tensor:
+    return torch.cat([p.mean(0).double().sum(0) for p in parts if p is not None])
+
+
+def _mean_dims(blocks: list[Tensor | None], n: int) -> list[float] | None:
+    sums = [b for b in blocks if b is not None]
+    return None if len(sums) < len(blocks) else [float(v) for v in torch.stack(sums).sum(0) / n]

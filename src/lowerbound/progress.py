@@ -1,0 +1,97 @@
+"""What is shown while a training works, and how it is asked to stop."""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from lowerbound.errors import StoppedError
+from lowerbound.job import Job
+from lowerbound.train import Record
+
+console = Console(highlight=False, soft_wrap=True)
+PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
+
+
+class Stop:
+    """Remembers that SIGINT or SIGTERM came; a second signal, or one outside the training, stops at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.training = False
+
+    @contextmanager
+    def listening(self) -> Iterator["Stop"]:
+        """Take over the two signals for a while."""
+        before = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for s, handler in before.items():
+                signal.signal(s, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.asked or not self.training:
+            raise StoppedError("Stopped. What was saved stays.")
+        self.asked = True
+
+
+def work(job: Job, stop: Stop) -> None:
+    """Train a job to its end under the eyes of the user, and finish it.
+
+    Raises StoppedError, when a checkpoint is saved, where a signal asked for it.
+    """
+    again = f"Go on with: lowerbound resume {job.run.path}"
+    with job.run.lock():
+        steps = job.steps()
+        stop.training = True
+        for _ in shown(steps, job):
+            if stop.asked:
+                steps.close()
+                raise StoppedError(f"Stopped at step {job.state.step:,} of {job.total:,}; everything is saved. {again}")
+        stop.training = False
+        if job.stopped_early():
+            console.print(f"Stopped early at step {job.state.step:,}: no better validation for {job.plan.patience}.")
+        console.print("Evaluating, and writing the report …")
+        try:
+            job.finish()
+        except StoppedError:
+            raise StoppedError(f"Stopped after the training, before its report. {again}") from None
+
+
+def shown(records: Iterator[Record], job: Job) -> Iterator[Record]:
+    """Pass records on, showing one live line in a terminal, or a plain line every ten seconds elsewhere."""
+    begun, first, last = time.monotonic(), job.state.step, 0.0
+    live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
+    try:
+        if live:
+            live.start()
+        for record in records:
+            now = time.monotonic()
+            if now - last >= (0.2 if live else PLAIN_EVERY) or record.step == job.total:
+                text = line(record, job, now - begun, first)
+                live.update(Text(text)) if live else console.print(text)
+                sys.stdout.flush()
+                last = now
+            yield record
+    finally:
+        if live:
+            live.stop()
+
+
+def line(record: Record, job: Job, seconds: float, first: int) -> str:
+    """Write a record as one line: step, elbo and its two parts, speed, time left."""
+    terms = {name: float(value) for name, value in record.loss.terms.items()}
+    speed = (record.step - first) / max(seconds, 1e-9)
+    left = (job.total - record.step) / speed
+    parts = [f"step {record.step:,}/{job.total:,}"]
+    parts += [f"{name} {terms[name]:.1f}" for name in ("elbo", "distortion", "rate") if name in terms]
+    parts += [f"β {terms['beta']:.3g}"] if "beta" in terms else []
+    parts += [f"C {terms['capacity']:.3g}"] if "capacity" in terms else []
+    return "  ".join([*parts, f"{speed * job.plan.batch:,.0f} images/s", f"{left:.0f} s left"])

@@ -1,0 +1,281 @@
+"""A run: the directory of one training, and the trained model in it."""
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import secrets
+import shutil
+import string
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lowerbound import checkpoint
+from lowerbound import spec as specs
+from lowerbound.data import Source
+from lowerbound.errors import StorageError, UsageError
+from lowerbound.vae import Model
+
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass
+class Run:
+    """One training run on disk; `lowerbound.load` opens one and `lowerbound.fit` makes one.
+
+    ``run.model`` is the trained model in evaluation mode, ``run.source`` the data, ``run.history`` the rows of the
+    curves, ``run.metrics`` the figures of its evaluation.
+    """
+
+    path: Path
+    spec: specs.Spec
+    own: Model | None = None  # a model built in Python, which no spec describes
+
+    @classmethod
+    def create(
+        cls,
+        spec: specs.Spec,
+        source: Source,
+        *,
+        out: Path | None,
+        name: str,
+        env: Mapping[str, Any],
+        own: Model | None = None,
+    ) -> "Run":
+        """Make the directory of a new run; raises UsageError where ``out`` is there already, StorageError on a full disk."""
+        path = make_folder(out, name)
+        run = cls(path, spec, own)
+        data = {
+            **source.info,
+            "name": source.name,
+            "shape": list(source.shape),
+            "unit": source.unit,
+            "binarise": source.binarise,
+            "images": {part: len(getattr(source, part)) for part in ("train", "validation", "test")},
+        }
+        try:
+            (path / "checkpoints").mkdir()
+            for file, content in (("spec.json", spec), ("env.json", {**environment(), **env}), ("data.json", data)):
+                run.write_json(file, content)
+        except (OSError, StorageError) as error:
+            shutil.rmtree(path, ignore_errors=True)  # half a run is no run, and nothing is in it yet
+            raise checkpoint.storage_error(path, error) if isinstance(error, OSError) else error from None
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path, own: Model | None = None) -> "Run":
+        """Open a run's directory; raises UsageError where it is none, or where it used a part that is not registered."""
+        path = Path(path)
+        if not (path / "spec.json").is_file():
+            raise UsageError(
+                f"{path} is not a run: it has no spec.json. Give the directory that lowerbound train printed."
+            )
+        run = cls(path, {}, own)
+        run.spec = specs.check(run.read_json("spec.json"))
+        if run.spec["model"] == {"kind": "own"} and own is None:
+            raise UsageError(
+                f"{path} was trained with a model built in Python, which its spec does not describe: "
+                "build the same model and pass it, lowerbound.load(path, model=model)."
+            )
+        return run
+
+    # what is in the directory
+
+    def read_json(self, name: str) -> Any:
+        """Read one of the run's JSON files; raises StorageError where it is missing or damaged."""
+        try:
+            return json.loads((self.path / name).read_bytes())
+        except FileNotFoundError:
+            raise StorageError(f"{self.path / name} is missing: the run is not whole.") from None
+        except ValueError as error:
+            raise StorageError(f"{self.path / name} is damaged: {error}.") from None
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write one of the run's JSON files, whole or not at all."""
+        checkpoint.write(self.path / name, json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What is known about the data: origin, sizes, hashes, notes."""
+        known: dict[str, Any] = self.read_json("data.json")
+        return known
+
+    @property
+    def env(self) -> dict[str, Any]:
+        """Versions, machine, settings and the command."""
+        known: dict[str, Any] = self.read_json("env.json")
+        return known
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The figures of the finished run; raises StorageError while there are none."""
+        if not (self.path / "metrics.json").exists():
+            raise StorageError(f"{self.path} is not finished: go on with lowerbound resume {self.path}")
+        known: dict[str, Any] = self.read_json("metrics.json")
+        return known
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training has ended and was evaluated."""
+        return (self.path / "metrics.json").exists()
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of the curves, for train and validation."""
+        path = self.path / "history.jsonl"
+        return [json.loads(line) for line in _whole_lines(path)] if path.exists() else []
+
+    @property
+    def timing(self) -> list[dict[str, Any]]:
+        """The seconds that the steps of each row of the history took."""
+        path = self.path / "timing.jsonl"
+        return [json.loads(line) for line in _whole_lines(path)] if path.exists() else []
+
+    def log(self, row: Mapping[str, Any], name: str = "history.jsonl") -> None:
+        """Append one row to the history (or, with its times, to timing.jsonl)."""
+        path = self.path / name
+        try:
+            with open(path, "ab") as file:
+                file.write(json.dumps(row).encode() + b"\n")
+        except OSError as error:
+            raise checkpoint.storage_error(path, error) from error
+
+    def cut(self, step: int) -> None:
+        """Cut the history back to a step, atomically: what came after it will be done again."""
+        path = self.path / "history.jsonl"
+        if path.exists():
+            lines = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
+            checkpoint.write(path, b"".join(line + b"\n" for line in lines))
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep a second process from training the same run; raises StorageError where one does."""
+        with open(self.path / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StorageError(
+                    f"{self.path} is being trained by another process: wait for it or stop it."
+                ) from None
+            yield
+
+    # what came of it
+
+    @cached_property
+    def model(self) -> Model:
+        """The trained model, in evaluation mode: the chosen weights, or the newest checkpoint's while it trains."""
+        data = self.data
+        model = self.own or specs.build_model(self.spec, tuple(data["shape"]), data["unit"])
+        tensors = self._weights()
+        try:
+            model.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise StorageError(f"The weights in {self.path} do not fit the model of its spec: {error}.") from None
+        return model.eval()
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        path = self.path / WEIGHTS
+        if not path.exists():
+            saved = checkpoint.listed(self.checkpoints)
+            if not saved:
+                raise StorageError(f"{self.path} has no weights yet: it has not come to its first checkpoint.")
+            return checkpoint.load(saved[0])[0]["weights"]
+        raw = path.read_bytes()
+        expected = self.metrics["weights"]["sha256"] if self.finished else None
+        if expected not in (None, checkpoint.digest(raw)):
+            raise StorageError(
+                f"{path} is damaged: its SHA-256 is not the one in metrics.json. "
+                f"The checkpoints hold the same weights: lowerbound resume {self.path} writes it anew."
+            )
+        return checkpoint.unpack(raw, path)
+
+    @cached_property
+    def source(self) -> Source:
+        """The data it was trained on, loaded anew; raises DataError where they are gone or not the same."""
+        if self.spec["data"] == {"kind": "own"}:
+            raise UsageError(f"{self.path} was trained on a tensor given in Python: pass it to what needs it.")
+        return specs.build_source(self.spec)
+
+    @property
+    def weights_note(self) -> str:
+        """Say which weights the run's model has, for the line beside a figure."""
+        chosen = self.metrics["weights"] if self.finished else None
+        if chosen is None:
+            return "weights of the newest checkpoint; the run is not finished"
+        average = ", exponential moving average" if chosen["ema"] else ""
+        return f"{chosen['which']} weights (step {chosen['step']:,}{average})"
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        """Show the run in a notebook: its figures and its samples."""
+        from lowerbound.gallery import notebook
+
+        return notebook(self)
+
+
+def load(path: str | Path, model: Model | None = None) -> Run:
+    """Open a finished or interrupted run.
+
+    Arguments:
+        path: the run's directory.
+        model: the model, built as it was, where the run was trained with one built in Python.
+    """
+    return Run.open(path, model)
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    """Give the lines that were written to their end; a process that was killed may have left half of one."""
+    return path.read_bytes().split(b"\n")[:-1]
+
+
+def make_folder(out: Path | None, name: str) -> Path:
+    """Make a new folder, by default ``runs/<name>-<8 random characters>``; raises UsageError where ``out`` is there."""
+    if out is None:
+        letters = string.ascii_lowercase + string.digits
+        out = Path("runs") / f"{name}-{''.join(secrets.choice(letters) for _ in range(8))}"
+    try:
+        out.mkdir(parents=True)
+    except (FileExistsError, NotADirectoryError):
+        begun = (out / "spec.json").exists() or (out / "seeds.json").exists()
+        advice = f"go on with it, lowerbound resume {out}, or give" if begun else "give"
+        raise UsageError(f"{out} exists, and nothing is overwritten: {advice} another --out.") from None
+    except OSError as error:
+        raise checkpoint.storage_error(out, error) from error
+    return out
+
+
+def environment() -> dict[str, Any]:
+    """Say what the run was made with: versions, machine and threads."""
+    packages = ("lowerbound", "torch", "numpy", "safetensors", "matplotlib", "pillow")
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "machine": {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()},
+        "threads": torch.get_num_threads(),
+        "command": " ".join(sys.argv),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def processor() -> str:
+    """Name the processor as the system does."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,193 @@
+"""Training: a state, one step, and a generator of records. Whoever consumes the records prints, plots or saves them."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Gt, Le, Lt
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from lowerbound import rng
+from lowerbound.data import Source
+from lowerbound.errors import DivergedError
+from lowerbound.objective import Loss, Objective
+from lowerbound.vae import Model
+
+Fraction = Annotated[float, Ge(0), Le(1)]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a model is trained: the "train" part of a spec.
+
+    Arguments:
+        optimiser: "adam", or "adamw" with decoupled weight decay.
+        lr: the highest learning rate.
+        betas: the decay rates of Adam's two moments.
+        weight_decay: of the optimiser.
+        schedule: "cosine" falls from lr to 0, "constant" stays.
+        warmup: the fraction of the training over which lr rises from 0.
+        batch: images a step.
+        epochs: passes over the training images.
+        clip: the largest norm of the whole gradient, or null for none.
+        ema: the decay of an exponential moving average of the weights, or null for none.
+        patience: stop after so many validations without a better loss, or null for never.
+        validate: steps between validations; null for once an epoch.
+        save: steps between checkpoints beside those at validations; null for none.
+        log: steps between rows of the history.
+        precision: "float32", "bfloat16" (autocast), or "auto": bfloat16 on CUDA and float32 elsewhere.
+    """
+
+    optimiser: Literal["adam", "adamw"] = "adam"
+    lr: Annotated[float, Gt(0)] = 0.004
+    betas: tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]] = (0.9, 0.99)
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: Fraction = 0.05
+    batch: Annotated[int, Ge(1)] = 64
+    epochs: Annotated[float, Gt(0)] = 4
+    clip: Annotated[float, Gt(0)] | None = None
+    ema: Annotated[float, Gt(0), Lt(1)] | None = None
+    patience: Annotated[int, Ge(1)] | None = None
+    validate: Annotated[int, Ge(1)] | None = None
+    save: Annotated[int, Ge(1)] | None = None
+    log: Annotated[int, Ge(1)] = 50
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    def steps(self, images: int) -> int:
+        """Say how many steps the training takes: the last partial batch is dropped.
+
+        Example:
+            >>> Plan(batch=64, epochs=2).steps(1000)
+            31
+        """
+        return max(1, int(images * self.epochs) // self.batch)
+
+    def factor(self, step: int, total: int) -> float:
+        """Give the learning rate of a step as a fraction of ``lr``.
+
+        Example:
+            >>> plan = Plan(warmup=0.1)
+            >>> [round(plan.factor(t, 100), 2) for t in (0, 9, 10, 55, 100)]
+            [0.1, 1.0, 1.0, 0.5, 0.0]
+        """
+        warm = self.warmup * total
+        if step < warm:
+            return min(1.0, (step + 1) / warm)
+        if self.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1.0, total - warm))))
+
+
+@dataclass
+class State:
+    """All that changes while training; there is no generator's state and no loader's among it."""
+
+    model: Model
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    factor: Callable[[int], float] = lambda step: 1.0
+    clip: float | None = None
+    ema: AveragedModel | None = None
+    bfloat16: bool = False
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Record:
+    """One step's outcome: the number of steps done, the loss (its tensors unread), and the learning rate."""
+
+    step: int
+    loss: Loss
+    lr: float
+
+
+def start(model: Model, objective: Objective, plan: Plan, images: int) -> State:
+    """Make the state before the first step: one optimiser, with a parameter group for each player."""
+    groups = [
+        {"params": group.params, "lr": plan.lr, "name": player, **group.options}
+        for player, group in objective.players(model).items()
+    ]
+    for group in groups:
+        group["peak"] = group["lr"]
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[plan.optimiser]
+    optimizer = kind(groups, betas=plan.betas, weight_decay=plan.weight_decay, fused=True)
+    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.ema)) if plan.ema else None
+    total = plan.steps(images)
+    cuda = next(model.parameters()).is_cuda
+    half = plan.precision == "bfloat16" or (plan.precision == "auto" and cuda)
+    return State(model, objective, optimizer, lambda t: plan.factor(t, total), plan.clip, ema, half)
+
+
+def step(state: State, x: Float[Tensor, "B *X"], c: Tensor | None = None) -> Loss:
+    """Take one step of gradient descent on a batch.
+
+    Raises DivergedError, before anything is changed, where the loss or a gradient is not finite.
+    """
+    state.model.train()
+    state.optimizer.zero_grad()
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=state.bfloat16):
+        loss = state.objective(state.model, x, c, step=state.step)
+    backward(state, loss)
+    gradients_are_finite(state, loss, x)
+    for group in state.optimizer.param_groups:
+        group["lr"] = group["peak"] * state.factor(state.step)
+    state.optimizer.step()
+    if state.ema is not None:
+        state.ema.update_parameters(state.model)
+    state.step += 1
+    return loss
+
+
+def train(state: State, source: Source, *, steps: int, batch: int, seed: int = 0) -> Iterator[Record]:
+    """Train until ``steps`` steps are done in all, giving a record after each.
+
+    The images of step t are positions t·batch … of the source's stream, and its noise is a pure function of
+    (seed, t): stopping between two steps, drawing samples there or resuming changes nothing.
+    """
+    while state.step < steps:
+        t = state.step
+        x, _ = source.batch(t * batch, batch, seed=seed)
+        with rng.noise(seed, "step", t):
+            loss = step(state, x)
+        yield Record(state.step, loss, state.optimizer.param_groups[0]["lr"])
+
+
+def backward(state: State, loss: Loss) -> None:
+    """Give each player the gradient of its own loss, and of no other."""
+    if set(loss.losses) == {"model"}:
+        loss.losses["model"].backward()
+        return
+    groups = {group["name"]: group["params"] for group in state.optimizer.param_groups}
+    last = list(loss.losses)[-1]
+    for player, value in loss.losses.items():
+        value.backward(inputs=groups[player], retain_graph=player != last)
+
+
+def gradients_are_finite(state: State, loss: Loss, x: Tensor) -> None:
+    """Clip the gradient where asked; raise DivergedError where it or the loss is not finite."""
+    named = [*state.model.named_parameters(), *state.objective.named_parameters("objective")]
+    grads = {name: p.grad for name, p in named if p.grad is not None}
+    norm = nn.utils.get_total_norm(list(grads.values()))
+    if not torch.isfinite(norm + sum(value.detach() for value in loss.losses.values())):
+        raise DivergedError(_diagnosis(state, loss, grads, x))
+    if state.clip is not None:
+        nn.utils.clip_grads_with_norm_([p for _, p in named], state.clip, norm)
+
+
+def _diagnosis(state: State, loss: Loss, grads: dict[str, Tensor], x: Tensor) -> str:
+    """Name the first tensor that is not finite, in the order in which the step computes them."""
+    named = {"the batch x": x, **loss.terms, **{f"the loss of {k}": v for k, v in loss.losses.items()}}
+    weights = {f"the weight {name}": p for name, p in state.model.named_parameters()}
+    candidates = {**weights, **named, **{f"the gradient of {name}": g for name, g in grads.items()}}
+    bad = [name for name, value in candidates.items() if not torch.isfinite(value).all()]
+    others = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+    return (
+        f"Step {state.step}: {bad[0] if bad else 'the norm of the gradient'} is not finite{others}. "
+        "Nothing was changed by this step. The likely cause is a learning rate that is too high: "
+        "try a lower train.lr, or train.clip=1."
+    )

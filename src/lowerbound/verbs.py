@@ -1,0 +1,325 @@
+"""The verbs of the command line: what was found, what was chosen and why, where the result is, and how to go on."""
+
+import csv
+import io
+import json
+import logging
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from lowerbound import checkpoint, figures, gallery, job, process, recipes, seeds
+from lowerbound import spec as specs
+from lowerbound.data import Source
+from lowerbound.errors import StoppedError, UsageError
+from lowerbound.progress import Stop, console, work
+from lowerbound.run import Run
+
+if TYPE_CHECKING:
+    from lowerbound import cli
+
+
+def say(text: str) -> None:
+    """Print a line as it is: names from outside are no markup."""
+    console.print(text, markup=False)
+
+
+# train and resume
+
+
+def train(args: "cli.Train") -> None:
+    """Train one run, or one for each of several seeds."""
+    if args.seeds < 1:
+        raise UsageError(f"--seeds is {args.seeds}: at least 1 is needed.")
+    with Stop().listening() as stop:
+        env = _begin()
+        node, source = job.open_data(args.data, _of_data(args.set, True), **_data_arguments(args))
+        spec, name = job.plan_spec(
+            node,
+            source,
+            recipe=args.recipe,
+            beta=args.beta,
+            latents=args.latents,
+            epochs=args.epochs,
+            seed=args.seed,
+            assignments=_of_data(args.set, False),
+        )
+        out = None if args.out is None else Path(args.out)
+        if args.seeds == 1:
+            task = job.prepare(spec, source, name=name, out=out, device=args.device, env=env)
+            _introduce(task, name)
+            work(task, stop)
+            _conclude(task.run)
+            return
+        which = range(args.seed, args.seed + args.seeds)
+        job.suits(specs.build_model(spec, source.shape, source.unit), source)
+        _group(seeds.create(spec, source, which, name=name, out=out), source, args.device, env, stop)
+
+
+def resume(path: str, at: int | None, device: str | None) -> None:
+    """Go on with a run, or with a group of them."""
+    with Stop().listening() as stop:
+        env = _begin()
+        if seeds.is_group(path):
+            if at is not None:
+                raise UsageError(f"{path} holds several runs: give one of them with --at.")
+            group = Path(path)
+            _group(group, specs.build_source(seeds.spec_of(group)), device or "auto", env, stop)
+            return
+        task = job.reopen(path, device=device, at=at)
+        say(f"Going on with {path} at step {task.state.step:,} of {task.total:,}.")
+        work(task, stop)
+        _conclude(task.run)
+
+
+def _group(folder: Path, source: Source, device: str, env: dict[str, Any], stop: Stop) -> None:
+    for i, task in enumerate(seeds.jobs(folder, source, device=device, env=env)):
+        if i == 0:
+            _introduce(task, task.run.env["recipe"])
+        say(f"Seed {task.run.spec['seed']}, in {task.run.path}:")
+        try:
+            work(task, stop)
+        except StoppedError as error:
+            raise StoppedError(str(error).replace(str(task.run.path), str(folder))) from None
+    found = seeds.spread(folder)
+    each = len(found["elbo"]["each"])
+    say(f"\nOver {each} seeds, on the {found['split']} split (mean ± standard deviation over seeds):")
+    for name in ("elbo", "distortion", "rate", "active"):
+        figure, unit = found[name], "latents in use" if name == "active" else "nats"
+        label = "" if name == "active" else f"{name} "
+        deviation = "" if figure["deviation"] is None else f" ± {figure['deviation']:.2f}"
+        say(f"  {label}{figure['mean']:.2f}{deviation} {unit}")
+    say(f"The runs and {seeds.FILE} are in {folder}; each has its report.html.")
+
+
+def _begin() -> dict[str, Any]:
+    """Set what is process-wide, and let the data's loaders say what they do."""
+    handler = logging.StreamHandler(_Console())
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log = logging.getLogger("lowerbound")
+    if not log.handlers:
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+    return {"settings": process.tune()}
+
+
+class _Console(io.StringIO):
+    def write(self, text: str) -> int:
+        console.print(text, end="", markup=False)
+        return len(text)
+
+
+def _of_data(assignments: tuple[str, ...], wanted: bool) -> list[str]:
+    return [a for a in assignments if a.startswith("data.") == wanted]
+
+
+def _data_arguments(args: "cli.Train") -> dict[str, Any]:
+    """Take the arguments that were given and are the data's."""
+    given: dict[str, Any] = {"colour": args.colour, "binarise": args.binarise, "size": None}
+    if args.size is not None:
+        match = re.fullmatch(r"(\d+)x(\d+)", args.size)
+        if not match:
+            raise UsageError(f"--size {args.size!r}: write it as WIDTHxHEIGHT, such as 64x48.")
+        given["size"] = [int(match[1]), int(match[2])]
+    if args.validation is not None:
+        whole = args.validation >= 1 or args.validation == 0
+        given["validation"] = int(args.validation) if whole else args.validation
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _introduce(task: job.Job, name: str) -> None:
+    """Say what was found, and what was chosen and why."""
+    run, source = task.run, task.source
+    known = run.data
+    shape = "×".join(map(str, known["shape"]))
+    counts = ", ".join(f"{n:,} {split}" for split, n in known["images"].items())
+    say(f"Data: {source.name}, {'images' if len(source.shape) == 3 else 'vectors'} of {shape}: {counts}.")
+    for note in known.get("notes", []):
+        say(f"  {note}")
+    chosen = recipes.recipe(name)
+    say(f"Recipe: {name}, {chosen.about} ({chosen.citation}).")
+    parameters = sum(p.numel() for p in task.state.model.parameters())
+    note = job.likelihood_note(task.state.model, source)
+    say(
+        f"Model: {run.spec['latents']} latents, {parameters:,} parameters, {_networks(run.spec)}; "
+        f"likelihood {note['name']}{', here ' + note['note'] if note['note'] else ''}."
+    )
+    plan = task.plan
+    say(
+        f"Training: {task.total:,} steps of {plan.batch} ({plan.epochs:g} epochs), {plan.optimiser}, lr {plan.lr:g} "
+        f"{plan.schedule}, {'bfloat16' if task.state.bfloat16 else 'float32'} on {run.env['device']}, "
+        f"{run.env['threads']} threads, seed {run.spec['seed']}."
+    )
+    say(f"Run: {run.path}  (Ctrl-C stops and saves; lowerbound resume {shlex.quote(str(run.path))} goes on)")
+
+
+def _networks(spec: specs.Spec) -> str:
+    if spec["model"]["kind"] != "vae":
+        return "an own model"
+    nets = [spec["model"][part]["net"] for part in ("posterior", "likelihood")]
+    return " and ".join(f"{net['kind']} {net.get('channels', net.get('hidden', ''))}" for net in nets)
+
+
+def _conclude(run: Run) -> None:
+    """Say how good it is, from which weights, and where the report is."""
+    found = run.metrics
+    for split in ("validation", "test"):
+        if split in found:
+            say(f"{split.capitalize()}: {_figures(found[split])}, from the {run.weights_note}.")
+    last = found.get("test", found.get("validation"))
+    if last:
+        say(_collapse(last))
+    if found["likelihood"]["note"]:
+        say(f"The distortion is {found['likelihood']['note']}: compare it with runs of the same kind only.")
+    beta = found["beta"]
+    if beta and abs(beta["reached"] - beta["asked"]) > 0.01 * beta["asked"]:
+        say(f"The schedule of β ended at {beta['reached']:.3g}, not at the {beta['asked']:.3g} that was asked for.")
+    seconds = found["seconds"]
+    say(f"Trained in {seconds['training']:.0f} s, evaluated and reported in {seconds['evaluation and report']:.0f} s.")
+    say(f"Report: {run.path / 'report.html'}")
+    say(f"Go on with: lowerbound sample {shlex.quote(str(run.path))}   (and reconstruct, traverse, interpolate, embed)")
+
+
+def _collapse(found: dict[str, Any]) -> str:
+    names = ", ".join(f"z{i}" for i in found["collapsed"][:20])
+    more = ", …" if len(found["collapsed"]) > 20 else ""
+    collapsed = f"; collapsed to the prior: {names}{more}" if found["collapsed"] else ", none collapsed"
+    return f"Latents: {found['active']} of {found['latents']} in use{collapsed}."
+
+
+def _figures(found: dict[str, Any]) -> str:
+    parts = []
+    for name in ("elbo", "distortion", "rate"):
+        error = found["standard_error"][name]
+        parts.append(f"{name} {found[name]:.2f}" + (f" ± {error:.2f}" if error is not None else ""))
+    return f"{', '.join(parts)} nats over {found['images']:,} images"
+
+
+# verbs on a trained run
+
+
+def evaluate(path: str, split: str, samples: int, as_json: bool) -> None:
+    """Print elbo, distortion and rate of a split."""
+    if samples < 1:
+        raise UsageError(f"--samples is {samples}: at least 1 is needed.")
+    run = Run.open(path)
+    found = job.evaluate(run, split, samples=samples)
+    if as_json:
+        print(json.dumps(found))
+        return
+    say(f"{split.capitalize()}: {_figures(found)}, from the {run.weights_note}, {samples} latents an image.")
+    note = job.likelihood_note(run.model, run.source)["note"]
+    if note:
+        say(f"The distortion is {note}: compare it with runs of the same kind only.")
+
+
+def sample(args: "cli.Sample") -> None:
+    """Write new images as a picture or as numbers."""
+    if args.number < 1:
+        raise UsageError(f"--number is {args.number}: at least 1 is needed.")
+    if args.temperature < 0:
+        raise UsageError(f"--temperature is {args.temperature}: it must be at least 0.")
+    run = Run.open(args.run)
+    settings: dict[str, Any] = {"seed": args.seed, "temperature": args.temperature, "noise": args.noise}
+    if args.out and args.out.endswith(".npy"):
+        with torch.inference_mode():
+            x = run.model.sample(args.number, **settings)
+        _write(Path(args.out), _npy(x.numpy()))
+        return
+    _picture(run, "samples", gallery.sample(run, args.number, **settings), args.out)
+
+
+def reconstruct(path: str, number: int, out: str | None) -> None:
+    """Write a picture of reconstructions."""
+    if number < 1:
+        raise UsageError(f"--number is {number}: at least 1 is needed.")
+    run = Run.open(path)
+    _picture(run, "reconstructions", gallery.reconstruct(run, number), out)
+
+
+def traverse(args: "cli.Traverse") -> None:
+    """Write a picture of a traversal."""
+    if args.latents < 1:
+        raise UsageError(f"--latents is {args.latents}: at least 1 is needed.")
+    run = Run.open(args.run)
+    _picture(run, "traversal", gallery.traverse(run, args.latents, image=args.image, reach=args.reach), args.out)
+
+
+def interpolate(args: "cli.Interpolate") -> None:
+    """Write a picture of an interpolation."""
+    if (args.start is None) != (args.end is None):
+        raise UsageError("Give both --start and --end, or neither.")
+    if args.steps < 2:
+        raise UsageError(f"--steps is {args.steps}: at least the two ends are needed.")
+    run = Run.open(args.run)
+    pairs = None if args.start is None or args.end is None else [(args.start, args.end)]
+    _picture(run, "interpolation", gallery.interpolate(run, pairs, steps=args.steps, kind=args.kind), args.out)
+
+
+def embed(path: str, split: str, out: str | None) -> None:
+    """Write the codes of a split, with labels and rows, as .npz and .csv."""
+    run = Run.open(path)
+    codes, labels = job.embed(run, split)
+    rows = getattr(run.source, split).rows
+    stem = Path(out) if out else run.path / f"codes-{split}"
+    arrays = {"codes": codes.numpy(), "rows": rows.numpy()} | ({} if labels is None else {"labels": labels.numpy()})
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)
+    _write(stem.with_name(stem.name + ".npz"), packed.getvalue())
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", *(["label"] if labels is not None else []), *(f"z{j}" for j in range(codes.shape[1]))])
+    for i, code in enumerate(codes.tolist()):
+        writer.writerow([int(rows[i]), *([int(labels[i])] if labels is not None else []), *map(repr, code)])
+    _write(stem.with_name(stem.name + ".csv"), text.getvalue().encode())
+
+
+def report(path: str) -> None:
+    """Make figures and report anew."""
+    run = Run.open(path)
+    run.metrics  # noqa: B018 - says what to do where the run is not finished
+    say(f"Report: {gallery.write(run)}")
+
+
+def listing(what: str) -> None:
+    """List recipes, data sets or parts."""
+    if what == "recipes":
+        for name, recipe in recipes.RECIPES.items():
+            say(f"{name}\n  {recipe.about}\n  {recipe.citation}")
+            if recipe.sets:
+                say(f"  sets {json.dumps(recipe.sets, ensure_ascii=False)}")
+        return
+    chosen = ["data"] if what == "data" else [name for name in specs.REGISTRIES if name != "data"]
+    for registry in chosen:
+        for kind, constructor in specs.REGISTRIES[registry].items():
+            first = (constructor.__doc__ or "").strip().split("\n")[0]
+            say(f"{registry} {kind}: {first}")
+            for field in specs.describe(registry, kind):
+                default = "" if field.required else f" = {json.dumps(field.default, ensure_ascii=False)}"
+                say(f"    {field.name}: {field.type}{default}  {field.help}")
+
+
+def _npy(array: "np.ndarray[Any, Any]") -> bytes:
+    packed = io.BytesIO()
+    np.save(packed, array, allow_pickle=False)
+    return packed.getvalue()
+
+
+def _picture(run: Run, name: str, figure: Figure, out: str | None) -> None:
+    path = Path(out) if out else run.path / "figures" / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"--out {path}: a picture is written as .png.")
+    figures.save(figure, path, note=run.weights_note)
+    say(f"{path}  ({run.weights_note})")
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.write(path, data)
+    say(str(path))
