@@ -141,5 +141,5 @@ class Gaussian(Likelihood):
         elif self.sigma == "learned":
             sigma = self.log_sigma.exp()
         else:
-            sigma = torch.tensor(self.sigma)
+            sigma = mu.new_tensor(self.sigma)  # in mu's precision: a float32 tensor on the way would round it
         return Normal(mu, sigma.to(mu), validate_args=False)

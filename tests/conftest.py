@@ -1,0 +1,16 @@
+"""Shapes are checked in every test: the import hook reads the annotations of each function of the package."""
+
+import os
+
+import jaxtyping
+import pytest
+import torch
+
+jaxtyping.install_import_hook("lowerbound", "typecheck.check")
+
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+@pytest.fixture(autouse=True)
+def _quiet_generators() -> None:
+    torch.manual_seed(0)
