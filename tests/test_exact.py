@@ -1,9 +1,9 @@
 """The elbo and its importance weights against the closed forms of probabilistic PCA, in float64."""
 
-import linear
 import pytest
 import torch
 
+import linear
 from lowerbound.objective import Elbo
 
 CASES = pytest.mark.parametrize("exact", [True, False], ids=["exact posterior", "wrong posterior"])

@@ -1,6 +1,5 @@
 """The rate: closed form = torch.distributions = Monte Carlo; its gradient, and whose it is; reparameterisation."""
 
-import linear
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,6 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.distributions import Independent, Normal, kl_divergence
 
+import linear
 from lowerbound import likelihood, nets, posterior, prior
 from lowerbound.dist import draw, factors
 from lowerbound.objective import KL, Distortion

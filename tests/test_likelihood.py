@@ -114,7 +114,8 @@ def test_cross_entropy_on_grey_pixels_is_no_likelihood_and_says_so() -> None:
     px = likelihood.Bernoulli(Constant(torch.zeros(2)))(torch.zeros(1, 2))
     assert bool(px.support.check(torch.tensor([[0.0, 1.0]])).all())
     assert not bool(px.support.check(torch.tensor([[0.0, 0.5]])).all())
-    integral, _ = scipy.integrate.quad(lambda x: math.exp(CrossEntropy(logits=torch.zeros(())).log_prob(torch.tensor(x))), 0, 1)
+    half = CrossEntropy(logits=torch.zeros(()))
+    integral, _ = scipy.integrate.quad(lambda x: math.exp(half.log_prob(torch.tensor(x))), 0, 1)
     assert integral == pytest.approx(0.5, abs=1e-6)  # a density would give 1
 
 

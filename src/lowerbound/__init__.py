@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from lowerbound import prior as prior
     from lowerbound import spec as spec
     from lowerbound import train as train
+    from lowerbound.begin import embed as embed
+    from lowerbound.begin import evaluate as evaluate
+    from lowerbound.begin import fit as fit
+    from lowerbound.begin import resume as resume
     from lowerbound.gallery import codes as codes
     from lowerbound.gallery import interpolate as interpolate
     from lowerbound.gallery import manifold as manifold
     from lowerbound.gallery import reconstruct as reconstruct
     from lowerbound.gallery import sample as sample
     from lowerbound.gallery import traverse as traverse
-    from lowerbound.job import embed as embed
-    from lowerbound.job import evaluate as evaluate
-    from lowerbound.job import fit as fit
-    from lowerbound.job import resume as resume
+    from lowerbound.process import tune as tune
     from lowerbound.run import Run as Run
     from lowerbound.run import load as load
     from lowerbound.spec import build as build
     from lowerbound.spec import register as register
-    from lowerbound.process import tune as tune
     from lowerbound.vae import VAE as VAE
     from lowerbound.vae import Latent as Latent
     from lowerbound.vae import Model as Model
@@ -47,21 +47,21 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = "data dist explore figures likelihood metrics nets objective posterior prior spec train".split()
+_MODULES = "data dist explore figures likelihood metrics nets objective posterior prior spec train"
 _NAMES = {
     "gallery": "codes interpolate manifold reconstruct sample traverse",
-    "job": "embed evaluate fit resume",
+    "begin": "embed evaluate fit resume",
     "process": "tune",
     "run": "Run load",
     "spec": "build register",
     "vae": "Latent Model Trace VAE",
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
-__all__ = [*_MODULES, *_WHERE]
+__all__ = [*_MODULES.split(), *_WHERE]
 
 
 def __getattr__(name: str) -> object:
-    if name in _MODULES:
+    if name in _MODULES.split():
         return import_module(f"lowerbound.{name}")
     if name in _WHERE:
         return getattr(import_module(f"lowerbound.{_WHERE[name]}"), name)

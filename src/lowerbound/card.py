@@ -25,8 +25,8 @@ def card(run: "Run") -> str:
     lines = [
         f"# {run.path.name}",
         "",
-        f"A variational autoencoder ({env.get('recipe', 'own')}) with {run.spec['latents']} latents, trained with lowerbound "
-        f"{env['versions']['lowerbound']} on {data['images']['train']:,} images of {data['name']} ({shape}).",
+        f"A variational autoencoder ({env['recipe']}) with {run.spec['latents']} latents, trained with "
+        f"lowerbound {env['versions']['lowerbound']} on {data['images']['train']:,} images of {data['name']}, {shape}.",
         "",
         *_table(metrics.get(split), split),
         "",

@@ -35,7 +35,8 @@ def shown(run: Run, rows: slice) -> tuple[Tensor, Tensor | None]:
 def sample(run: Run, n: int = 64, *, seed: int = 0, temperature: float = 1.0, noise: bool = False) -> Figure:
     """Draw n new images from the prior (for vectors: points beside the data)."""
     with torch.inference_mode():
-        x = run.model.sample(n if is_image(run) else max(n, 1000), seed=seed, temperature=temperature, noise=noise).cpu()
+        count = n if is_image(run) else max(n, 1000)
+        x = run.model.sample(count, seed=seed, temperature=temperature, noise=noise).cpu()
     if not is_image(run):
         data, _ = shown(run, slice(0, 1000))
         return figures.points(data.cpu(), x, ("held-out data", "samples"))
@@ -81,7 +82,8 @@ def _origin(run: Run, image: int | None) -> Tensor:
         return middle
     x, _ = shown(run, slice(image, image + 1))
     if not len(x):
-        raise UsageError(f"There is no image {image} in the {held_out(run)} split of {run.data['images'][held_out(run)]}.")
+        size = run.data["images"][held_out(run)]
+        raise UsageError(f"There is no image {image} in the {held_out(run)} split of {size}.")
     with torch.inference_mode():
         return run.model.encode(x)[0].clone()
 
@@ -139,8 +141,8 @@ def codes(run: Run, n: int = 5000) -> Figure:
     if z.shape[1] == 2:
         return figures.scatter(z, labels, classes, ("z0", "z1"))
     plane, shares = explore.pca(z)
-    axes = tuple(f"component {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares))
-    return figures.scatter(plane, labels, classes, axes, title="PCA of the codes")
+    first, second = (f"component {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares))
+    return figures.scatter(plane, labels, classes, (first, second), title="PCA of the codes")
 
 
 def pictures(run: Run) -> list[tuple[str, str, str, Callable[[], Figure]]]:
@@ -187,7 +189,7 @@ def write(run: Run) -> Path:
 
 def content(run: Run, pictures: list[report.Picture]) -> report.Content:
     """Collect what the report shows."""
-    name = run.env.get("recipe")
+    name = run.env["recipe"]
     recipe = recipes.RECIPES.get(name)
     return report.Content(
         name=run.path.name,

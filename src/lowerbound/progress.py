@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -65,7 +65,7 @@ def work(job: Job, stop: Stop) -> None:
             raise StoppedError(f"Stopped after the training, before its report. {again}") from None
 
 
-def shown(records: Iterator[Record], job: Job) -> Iterator[Record]:
+def shown(records: Iterable[Record], job: Job) -> Iterator[Record]:
     """Pass records on, showing one live line in a terminal, or a plain line every ten seconds elsewhere."""
     begun, first, last = time.monotonic(), job.state.step, 0.0
     live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None

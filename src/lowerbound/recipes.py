@@ -62,11 +62,7 @@ RECIPES: dict[str, Recipe] = {
     "free-bits": Recipe(
         "each latent may spend 0.25 nats for nothing",
         "Kingma et al., Improved variational inference with inverse autoregressive flow, NeurIPS 2016",
-        {
-            "objective": {
-                "terms": {"kl": None, "free-bits": {"kind": "free-bits", "nats": 0.25, "weight": 1.0}}
-            }
-        },
+        {"objective": {"terms": {"kl": None, "free-bits": {"kind": "free-bits", "nats": 0.25, "weight": 1.0}}}},
     ),
 }
 

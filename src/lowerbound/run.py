@@ -51,7 +51,10 @@ class Run:
         env: Mapping[str, Any],
         own: Model | None = None,
     ) -> "Run":
-        """Make the directory of a new run; raises UsageError where ``out`` is there already, StorageError on a full disk."""
+        """Make the directory of a new run.
+
+        Raises UsageError where ``out`` is there already, StorageError where the disk does not take it.
+        """
         path = make_folder(out, name)
         run = cls(path, spec, own)
         data = {
@@ -73,7 +76,7 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path, own: Model | None = None) -> "Run":
-        """Open a run's directory; raises UsageError where it is none, or where it used a part that is not registered."""
+        """Open a run's directory; raises UsageError where it is none, or used a part that is not registered."""
         path = Path(path)
         if not (path / "spec.json").is_file():
             raise UsageError(

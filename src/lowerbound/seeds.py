@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lowerbound import checkpoint
+from lowerbound.begin import prepare, reopen
 from lowerbound.data import Source
 from lowerbound.errors import StorageError
-from lowerbound.job import Job, prepare, reopen
+from lowerbound.job import Job
 from lowerbound.run import Run, make_folder
 from lowerbound.spec import Spec
 

@@ -14,7 +14,6 @@ from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from torch import nn
 
 from lowerbound import likelihood, nets, posterior, prior, rng
 from lowerbound.data import SOURCES, Source
@@ -157,7 +156,7 @@ def lookup(registry: str, kind: Any, path: str) -> Constructor:
 
 
 def complete(registry: str, node: Any, path: str) -> Spec:
-    """Check a node and those below it, and write every default out; raises UsageError with the path of what is wrong."""
+    """Check a node and those below it, and write every default out; raises UsageError that names the path."""
     if not isinstance(node, Mapping):
         raise UsageError(f"{path}: expected a node such as {{'kind': …}}, not {node!r}.")
     kind = "plan" if registry == "train" else node.get("kind")
@@ -287,7 +286,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Spec:
         old = done.get(key)
         if isinstance(old, Mapping) and value is None:
             del done[key]
-        elif isinstance(old, Mapping) and isinstance(value, Mapping) and value.get("kind", old.get("kind")) == old.get("kind"):
+        elif isinstance(old, Mapping) and isinstance(value, Mapping) and value.get("kind") in (None, old.get("kind")):
             done[key] = merge(old, value)
         else:
             done[key] = copy.deepcopy(value)

@@ -131,7 +131,7 @@ def step(state: State, x: Float[Tensor, "B *X"], c: Tensor | None = None) -> Los
     state.model.train()
     state.optimizer.zero_grad()
     with torch.autocast(x.device.type, torch.bfloat16, enabled=state.bfloat16):
-        loss = state.objective(state.model, x, c, step=state.step)
+        loss: Loss = state.objective(state.model, x, c, step=state.step)
     backward(state, loss)
     gradients_are_finite(state, loss, x)
     for group in state.optimizer.param_groups:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from lowerbound import checkpoint, figures, gallery, job, process, recipes, seeds
+from lowerbound import begin, checkpoint, figures, gallery, job, process, recipes, seeds
 from lowerbound import spec as specs
 from lowerbound.data import Source
 from lowerbound.errors import StoppedError, UsageError
@@ -38,8 +38,8 @@ def train(args: "cli.Train") -> None:
         raise UsageError(f"--seeds is {args.seeds}: at least 1 is needed.")
     with Stop().listening() as stop:
         env = _begin()
-        node, source = job.open_data(args.data, _of_data(args.set, True), **_data_arguments(args))
-        spec, name = job.plan_spec(
+        node, source = begin.open_data(args.data, _of_data(args.set, True), **_data_arguments(args))
+        spec, name = begin.plan_spec(
             node,
             source,
             recipe=args.recipe,
@@ -51,13 +51,13 @@ def train(args: "cli.Train") -> None:
         )
         out = None if args.out is None else Path(args.out)
         if args.seeds == 1:
-            task = job.prepare(spec, source, name=name, out=out, device=args.device, env=env)
+            task = begin.prepare(spec, source, name=name, out=out, device=args.device, env=env)
             _introduce(task, name)
             work(task, stop)
             _conclude(task.run)
             return
         which = range(args.seed, args.seed + args.seeds)
-        job.suits(specs.build_model(spec, source.shape, source.unit), source)
+        begin.suits(specs.build_model(spec, source.shape, source.unit), source)
         _group(seeds.create(spec, source, which, name=name, out=out), source, args.device, env, stop)
 
 
@@ -71,7 +71,7 @@ def resume(path: str, at: int | None, device: str | None) -> None:
             group = Path(path)
             _group(group, specs.build_source(seeds.spec_of(group)), device or "auto", env, stop)
             return
-        task = job.reopen(path, device=device, at=at)
+        task = begin.reopen(path, device=device, at=at)
         say(f"Going on with {path} at step {task.state.step:,} of {task.total:,}.")
         work(task, stop)
         _conclude(task.run)
@@ -208,7 +208,7 @@ def evaluate(path: str, split: str, samples: int, as_json: bool) -> None:
     if samples < 1:
         raise UsageError(f"--samples is {samples}: at least 1 is needed.")
     run = Run.open(path)
-    found = job.evaluate(run, split, samples=samples)
+    found = begin.evaluate(run, split, samples=samples)
     if as_json:
         print(json.dumps(found))
         return
@@ -264,7 +264,7 @@ def interpolate(args: "cli.Interpolate") -> None:
 def embed(path: str, split: str, out: str | None) -> None:
     """Write the codes of a split, with labels and rows, as .npz and .csv."""
     run = Run.open(path)
-    codes, labels = job.embed(run, split)
+    codes, labels = begin.embed(run, split)
     rows = getattr(run.source, split).rows
     stem = Path(out) if out else run.path / f"codes-{split}"
     arrays = {"codes": codes.numpy(), "rows": rows.numpy()} | ({} if labels is None else {"labels": labels.numpy()})

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from lowerbound.dist.normal import Shape
+
 # Below this |l| the series are exact to float64: the first dropped terms are under 1e-16.
 SMALL = 0.05
 
@@ -34,7 +36,7 @@ class ContinuousBernoulli(Distribution):
         self.logits = logits
         super().__init__(logits.shape, validate_args=validate_args)
 
-    def expand(self, batch_shape: torch.Size, _instance: None = None) -> "ContinuousBernoulli":
+    def expand(self, batch_shape: Shape, _instance: None = None) -> "ContinuousBernoulli":
         """Expand the batch, as every torch distribution does."""
         return ContinuousBernoulli(self.logits.expand(batch_shape), validate_args=False)
 
@@ -61,7 +63,7 @@ class ContinuousBernoulli(Distribution):
         tail = torch.exp(-l.abs())  # 1 / (4 sinh²(l/2)) = e^-|l| / (1 - e^-|l|)², which cannot overflow
         return torch.where(near, series, 1 / l**2 - tail / (1 - tail) ** 2)
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Shape = torch.Size()) -> Tensor:  # noqa: B008
         """Draw by the inverse of the distribution function, which is differentiable in the logit."""
         shape = self._extended_shape(sample_shape)
         u = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+Shape = torch.Size | list[int] | tuple[int, ...]  # as torch annotates it
 MOMENTUM = 0.1
 FLOOR = 1e-6  # of the variance: constant images would drive it to zero and the density to infinity
 
@@ -21,7 +22,7 @@ class OptimalNormal(Normal):
         super().__init__(loc, variance_buffer.sqrt().to(loc.dtype), validate_args=False)
         self.variance_buffer = variance_buffer
 
-    def expand(self, batch_shape: torch.Size, _instance: None = None) -> "OptimalNormal":
+    def expand(self, batch_shape: Shape, _instance: None = None) -> "OptimalNormal":
         """Expand the batch, as every torch distribution does."""
         return OptimalNormal(self.loc.expand(batch_shape), self.variance_buffer)
 
@@ -31,4 +32,6 @@ class OptimalNormal(Normal):
             mse = (value - self.loc).square().mean(dtype=self.variance_buffer.dtype).clamp_min(FLOOR)
             if mse.isfinite():
                 self.variance_buffer.lerp_(mse, MOMENTUM)
-        return Normal(self.loc, mse.sqrt().to(self.loc.dtype), validate_args=False).log_prob(value)
+        best = Normal(self.loc, mse.sqrt().to(self.loc.dtype), validate_args=False)
+        log_p: Tensor = best.log_prob(value)
+        return log_p

@@ -33,5 +33,6 @@ def factors(d: Distribution) -> Distribution | None:
         torch.Size([5, 2])
     """
     if isinstance(d, Independent) and d.reinterpreted_batch_ndims == len(d.event_shape) == 1:
-        return d.base_dist
+        base: Distribution = d.base_dist
+        return base
     return None

@@ -1,0 +1,486 @@
+"""The report of a run: one HTML page with everything inside it, for a student, a researcher and an engineer."""
+
+import base64
+import hashlib
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from lowerbound import figures
+
+WIDEST = 1800  # pixels of a picture in the page, which shows at most half as many; the run's folder keeps the whole
+CROSS_ENTROPY = (
+    "<p>Cross-entropy on grey pixels is not a likelihood: the number compares only with other runs of the same kind. "
+    "For one that is, take <code>--set model.likelihood.kind=continuous-bernoulli</code> or "
+    "<code>--binarise dynamic</code>.</p>"
+)
+SCRIPT = """
+for (const block of document.querySelectorAll(".command")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Copy";
+  button.addEventListener("click", async () => {
+    const code = block.querySelector("code");
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(code);
+      button.textContent = "Selected";
+    }
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  });
+  block.append(button);
+}
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the report: a PNG file with its title and caption."""
+
+    title: str
+    caption: str
+    path: Path | str
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything the report shows. Nothing of it is trusted: all text is escaped.
+
+    Arguments:
+        name: the run directory's name.
+        path: the directory as the user typed it.
+        spec, data, env, metrics: the run's JSON files; any key may be missing.
+        history: the rows of history.jsonl.
+        pictures: in the order of the page.
+        commands: (what it does, command).
+        citation: of the recipe.
+        recipe: its name.
+    """
+
+    name: str
+    path: str
+    spec: dict[str, Any]
+    data: dict[str, Any]
+    env: dict[str, Any]
+    history: list[dict[str, Any]]
+    metrics: dict[str, Any]
+    pictures: Sequence[Picture] = ()
+    commands: Sequence[tuple[str, str]] = ()
+    citation: str | None = None
+    recipe: str | None = None
+
+    @property
+    def split(self) -> str:
+        """The split whose figures come first: test, or validation where there is no test."""
+        return "validation" if not self.metrics.get("test") and self.metrics.get("validation") else "test"
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """The figures of that split."""
+        found: dict[str, Any] = self.metrics.get(self.split) or {}
+        return found
+
+    @property
+    def noun(self) -> str:
+        """What one example is called."""
+        return "images" if len(self.data.get("shape") or ()) == 3 else "examples"
+
+
+def write(path: Path | str, content: Content) -> Path:
+    """Write the page, all or nothing."""
+    return figures.write(path, html(content).encode())
+
+
+def html(content: Content) -> str:
+    """Make the page: a whole HTML document that refers to nothing outside itself.
+
+    Example:
+        >>> page = html(Content("run-1", "runs/run-1", {}, {"name": "<b>"}, {}, [], {}))
+        >>> "&lt;b&gt;" in page, "<b>" in page.split("</style>")[1].split("</header>")[0]
+        (True, False)
+    """
+    style = resources.files("lowerbound").joinpath("report.css").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    parts = (_cards, _story, _boxes, _measures, _training, _latents, _pictures, _reading, _commands, _details)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<title>{escape(content.name)} · lowerbound</title>
+<style>{style}</style>
+</head>
+<body>
+<header><h1>{escape(content.name)}</h1><p class="lead">{_subtitle(content)}</p></header>
+<main>
+{"".join(part(content) for part in parts)}
+</main>
+<footer>Made by lowerbound {escape(str((content.env.get("versions") or content.env).get("lowerbound", "")))}.
+This page is one file and loads nothing from anywhere.</footer>
+<script>{SCRIPT}</script>
+</body>
+</html>
+"""
+
+
+def number(value: Any, digits: int = 2) -> str:
+    """Write a number for people: a real minus, commas, and a dash where there is none.
+
+    Example:
+        >>> number(-1234.5), number(None), number(16, 0), number(float("nan"))
+        ('−1,234.50', '–', '16', 'not finite')
+    """
+    if not isinstance(value, int | float):
+        return "–"
+    if not math.isfinite(value):
+        return "not finite"
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """Write a time for people.
+
+    Example:
+        >>> duration(12.34), duration(75), duration(7260)
+        ('12.3 s', '1 min 15 s', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _cards(c: Content) -> str:
+    m, beta, seconds = c.measured, c.metrics.get("beta"), c.metrics.get("seconds") or {}
+    cards = [_measure_card(c, name, name == "elbo") for name in ("elbo", "distortion", "rate") if name in m]
+    if beta:
+        asked, reached = beta.get("asked"), beta.get("reached")
+        cards.append(_card("β", _plain(reached), "as asked" if asked == reached else f"of the {_plain(asked)} asked"))
+    if m.get("active") is not None:
+        lost = len(m.get("collapsed") or ())
+        under = f"of {m.get('latents', '?')}, {lost} collapsed"
+        cards.append(_card("latents in use", f"{m['active']:,}", under))
+    if seconds.get("training") is not None:
+        total = seconds.get("total")
+        under = f"{duration(total)} in all" if total else "evaluation not counted"
+        cards.append(_card("training", duration(seconds["training"]), under))
+    return f'<section class="cards">{"".join(cards)}</section>' if cards else ""
+
+
+def _measure_card(c: Content, name: str, main: bool) -> str:
+    error = (c.measured.get("standard_error") or {}).get(name)
+    under = "nats" if error is None else f"± {number(error)} nats"
+    return _card(f"{c.split} {name}", number(c.measured[name]), under, main)
+
+
+def _card(label: str, value: str, under: str, main: bool = False) -> str:
+    kind = "card main" if main else "card"
+    return f'<div class="{kind}"><span>{escape(label)}</span><b>{escape(value)}</b><small>{escape(under)}</small></div>'
+
+
+def _subtitle(c: Content) -> str:
+    parts = [
+        c.data.get("name"),
+        c.recipe and f"recipe {c.recipe}",
+        f"{c.spec['latents']} latents" if "latents" in c.spec else None,
+    ]
+    return escape(" · ".join(str(p) for p in parts if p))
+
+
+def _story(c: Content) -> str:
+    text = [_what(c), _course(c), *_usage(c)]
+    return f'<section class="prose">{"".join(f"<p>{escape(t)}</p>" for t in text if t)}</section>'
+
+
+def _what(c: Content) -> str:
+    images, latents, size = c.data.get("images") or {}, c.spec.get("latents"), c.metrics.get("parameters")
+    parts = [_count(latents, "latent")] if latents else []
+    parts += [f"{size:,} parameters"] if size else []
+    model = "A variational autoencoder" + (f" with {' and '.join(parts)}" if parts else "")
+    seen = f" on {images['train']:,} {c.noun}" if images.get("train") else ""
+    named = f" of {c.data['name']}" if c.data.get("name") else ""
+    first = f"{model} was trained{seen}{named}{_shape(c)}{_length(c)}."
+    weights, count = c.metrics.get("weights") or {}, c.measured.get("images")
+    if not count:
+        return f"{first} There are no figures of a held-out split."
+    which = {"best": "the weights that did best on validation", "last": "the last weights"}.get(
+        weights.get("which", ""), "the weights"
+    )
+    which += f" (step {weights['step']:,})" if isinstance(weights.get("step"), int) else ""
+    which += ", as an exponential moving average" if weights.get("ema") else ""
+    return f"{first} The figures above are means over {count:,} {c.split} {c.noun} with {which}."
+
+
+def _shape(c: Content) -> str:
+    shape = list(c.data.get("shape") or ())
+    if len(shape) != 3:
+        return f" ({_count(shape[0], 'number')} each)" if len(shape) == 1 else ""
+    kind = {1: "grey", 3: "colour", 4: "colour and opacity"}.get(shape[0], f"{shape[0]} channels")
+    return f" ({shape[2]}×{shape[1]} pixels, {kind})"
+
+
+def _length(c: Content) -> str:
+    if not c.history:
+        return ""
+    last = max(c.history, key=lambda r: r.get("step") or 0)
+    steps, epochs = last.get("step") or 0, last.get("epoch")
+    return f" for {_count(steps, 'step')}" + (
+        f" ({number(epochs, 1)} epochs)" if isinstance(epochs, int | float) else ""
+    )
+
+
+def _course(c: Content) -> str:
+    """Say how it went, from the validation rows; the objective is the judge where β was no constant."""
+    rows = [r for r in c.history if r.get("split") == "validation" and _finite(r.get("elbo"))]
+    if len(rows) < 2:
+        return "There are too few validations to say how it went." if c.history else ""
+    first, last, best = rows[0], rows[-1], max(rows, key=lambda r: r["elbo"])
+    way = "rose" if last["elbo"] >= first["elbo"] else "fell"
+    text = f"From the first validation to the last the elbo {way} {_from_to(first, last, 'elbo')} nats: "
+    text += f"distortion {_from_to(first, last, 'distortion')}, rate {_from_to(first, last, 'rate')}."
+    betas = [r["beta"] for r in c.history if isinstance(r.get("beta"), int | float)]
+    if betas and betas[0] != betas[-1]:
+        text += f" Meanwhile β went from {_plain(betas[0])} to {_plain(betas[-1])}."
+    drop = best["elbo"] - last["elbo"]
+    if drop > max(0.5, 0.005 * abs(best["elbo"])):
+        text += f" It was best at step {best['step']:,} and lost {number(drop, 1)} nats after that: "
+        text += "longer training fits the training split only, or a growing β traded the elbo for a lower rate."
+    return text
+
+
+def _from_to(a: dict[str, Any], b: dict[str, Any], key: str) -> str:
+    return f"from {number(a.get(key), 1)} to {number(b.get(key), 1)}"
+
+
+def _usage(c: Content) -> list[str]:
+    m, beta = c.measured, (c.metrics.get("beta") or {}).get("reached")
+    latents, lost = m.get("latents"), list(m.get("collapsed") or ())
+    if not latents or m.get("active") is None:
+        return []
+    if not lost and latents == 1:
+        return ["The one latent is in use: it has not collapsed to the prior."]
+    if not lost:
+        return [f"All {latents} latents are in use: none has collapsed to the prior, each says something of the input."]
+    names = ", ".join(f"z{i}" for i in lost[:12]) + (f" and {len(lost) - 12} more" if len(lost) > 12 else "")
+    used = f"{m['active'] or 'none'} {'is' if m['active'] == 1 else 'are'} in use"
+    have = f"{len(lost)} {'has' if len(lost) == 1 else 'have'} collapsed to the prior"
+    why = f"variance of the mean over the {c.split} {c.noun} below 0.01"
+    return [f"Of {_count(latents, 'latent')} {used}; {have} ({why}): {names}.", _collapse(len(lost) / latents, beta)]
+
+
+def _collapse(share: float, beta: float | None) -> str:
+    """Say what collapse means, and why β brings it about."""
+    text = "A collapsed latent has the same posterior whatever the input is: it costs no rate and adds nothing. "
+    if share == 1:
+        text = (
+            "This is posterior collapse: the latents say nothing about the input, the decoder answers every code with "
+            "the same average, and so all samples and reconstructions look alike. "
+        )
+    if beta and beta > 1:
+        text += (
+            f"With β = {_plain(beta)} each nat of rate costs {_plain(beta)} nats of the loss, so a latent stays in use "
+            f"only where each nat it carries lowers the distortion by more than {_plain(beta)}."
+        )
+        return text + (" A lower β, or one that grows slowly from 0, keeps more of them." if share >= 0.25 else "")
+    text += "A latent is given up where it lowers the distortion by less than its rate costs. "
+    hint = "A β that grows from 0 or free bits keep more of them; and fewer may be all that the data need."
+    return text + ("A few spare latents do no harm." if share < 0.25 else hint)
+
+
+def _boxes(c: Content) -> str:
+    boxes = []
+    likelihood, beta = c.metrics.get("likelihood") or {}, c.metrics.get("beta") or {}
+    if likelihood.get("density") is False:
+        found = ": ".join(str(likelihood[k]) for k in ("name", "note") if likelihood.get(k)).rstrip(".")
+        boxes.append(_box("This elbo is not a bound of log p(x)", f"<p>{escape(found)}.</p>{CROSS_ENTROPY}"))
+    asked, reached = beta.get("asked"), beta.get("reached")
+    if asked is not None and reached is not None and not math.isclose(asked, reached, rel_tol=1e-3):
+        text = f"β reached {_plain(reached)} of the {_plain(asked)} that was asked for."
+        boxes.append(_box("The schedule did not reach its end", f"<p>{escape(text)}</p>"))
+    notes, bad = list(c.data.get("notes") or ()), list(c.data.get("unreadable") or ())
+    inner = _list(notes)
+    if bad:
+        inner += (
+            f"<p>{_count(len(bad), 'file')} could not be read and {'was' if len(bad) == 1 else 'were'} left out:</p>"
+        )
+        inner += _list(bad, 20)
+    return "".join(boxes) + (_box("About the data", inner) if inner else "")
+
+
+def _box(title: str, inner: str) -> str:
+    return f'<aside class="box"><h3>{escape(title)}</h3>{inner}</aside>'
+
+
+def _list(items: Sequence[Any], most: int = 50) -> str:
+    lines = [str(i) for i in items[:most]] + ([f"and {len(items) - most} more"] if len(items) > most else [])
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
+
+
+def _measures(c: Content) -> str:
+    splits = [s for s in ("test", "validation") if c.metrics.get(s)]
+    if not splits:
+        return ""
+    rows = "".join(
+        f"<tr><td>{name}</td>{''.join(_cell(c.metrics[s], name) for s in splits)}</tr>"
+        for name in ("elbo", "distortion", "rate", "loss")
+        if any(name in c.metrics[s] for s in splits)
+    )
+    counts = "".join(f"<td>{number(c.metrics[s].get('images'), 0)}</td>" for s in splits)
+    rows += f"<tr><td>{c.noun}</td>{counts}</tr>"
+    head = "".join(f"<th>{s}</th>" for s in splits)
+    return f"""<h2>Measured</h2><p>In nats for each of the {c.noun}, ± the standard error of the mean.</p>
+<div class="wide"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>"""
+
+
+def _cell(found: dict[str, Any], name: str) -> str:
+    error = (found.get("standard_error") or {}).get(name)
+    return f"<td>{number(found.get(name))}{'' if error is None else f' <small>± {number(error)}</small>'}</td>"
+
+
+def _training(c: Content) -> str:
+    if not any(_finite(r.get(k)) for r in c.history for k in ("elbo", "distortion", "rate")):
+        return "<h2>The training</h2><p>No step was logged.</p>"
+    drawing = figures.svg(figures.curves(c.history), "elbo, distortion and rate over the training")
+    caption = "Each training point is one batch, so it jumps; each validation point is the whole split."
+    return f"<h2>The training</h2>{_figure(drawing, '', caption)}"
+
+
+def _latents(c: Content) -> str:
+    kl = c.measured.get("kl_by_dim")
+    heat = sum(1 for r in c.history if r.get("split") == "validation" and r.get("kl_by_dim"))
+    text = ""
+    if kl:
+        bars = figures.svg(figures.kl_bars(kl, c.measured.get("collapsed") or ()), "KL of each latent")
+        caption = f"Mean over the {c.split} {c.noun}, largest first. Collapsed latents are grey."
+        text += _figure(bars, "What each latent carries", caption)
+    if heat > 1 or (heat and not kl):
+        drawing = figures.svg(figures.kl_heat(c.history), "KL of each latent over the training")
+        text += _figure(
+            drawing, "How they came to it", "KL of each latent on validation; the darker, the more it carries."
+        )
+    return f"<h2>The latents</h2>{text}" if text else ""
+
+
+def _figure(inner: str, title: str, caption: str) -> str:
+    head = f"<h3>{escape(title)}</h3>" if title else ""
+    return f'<figure>{head}<div class="paper">{inner}</div><figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def _pictures(c: Content) -> str:
+    if not c.pictures:
+        return ""
+    weights = {} if all("weights" in p.caption for p in c.pictures) else c.metrics.get("weights") or {}
+    step = f" of step {weights['step']:,}" if isinstance(weights.get("step"), int) else ""
+    mean = ", averaged over the training (EMA)" if weights.get("ema") else ""
+    lead = f"<p>Made with the {escape(str(weights['which']))} weights{step}{mean}.</p>" if weights.get("which") else ""
+    return f"<h2>Pictures</h2>{lead}{''.join(_figure(_image(p), p.title, p.caption) for p in c.pictures)}"
+
+
+def _image(picture: Picture) -> str:
+    """Give a picture as an element with its bytes inside; a missing or damaged file is said and not fatal."""
+    try:
+        data = Path(picture.path).read_bytes()
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            width, height = image.size
+            if width > WIDEST or image.height > 2 * WIDEST:
+                image.thumbnail((WIDEST, 2 * WIDEST), Image.Resampling.LANCZOS)
+                file = io.BytesIO()
+                image.save(file, "PNG", optimize=True)
+                data = file.getvalue()
+    except (OSError, SyntaxError) as error:  # Pillow reports a broken PNG as a SyntaxError
+        return (
+            f"<p>The picture {escape(Path(picture.path).name)} could not be read: {escape(type(error).__name__)}.</p>"
+        )
+    source = base64.b64encode(data).decode()
+    most = f"max-width:{width}px"
+    return (
+        f'<img alt="{escape(picture.title)}" width="{width}" height="{height}" style="{most}" loading="lazy" '
+        f'src="data:image/png;base64,{source}">'
+    )
+
+
+def _reading(c: Content) -> str:
+    weighed = (
+        c.metrics.get("beta") and "<p><b>β</b> weighs the rate in what is minimised, distortion + β · rate. The elbo "
+    )
+    weighed = f"{weighed}above is always that of β = 1, so that runs with different β compare.</p>" if weighed else ""
+    return f"""<h2>How to read this page</h2>
+<p class="formula">log p(x) ≥ elbo = −(distortion + rate)
+= E<sub>q(z|x)</sub>[log p(x|z)] − KL(q(z|x) ‖ p(z))</p>
+<p><b>Distortion</b> is what is lost on the way through the latents: −log p(x|z) of an input under its own code. Lower
+means closer reconstructions. <b>Rate</b> is what the latents tell about the input, in nats (1 nat = 1.44 bits). The
+<b>elbo</b> is a lower bound of the log-likelihood: higher is better. The ± is one standard error of the mean over the
+split: two runs that differ by less than about two of them are not told apart.</p>
+<p>A latent has <b>collapsed</b> when its posterior is the prior whatever the input is; its KL is then near 0.</p>
+{weighed}"""
+
+
+def _commands(c: Content) -> str:
+    if not c.commands:
+        return ""
+    blocks = "".join(
+        f'<div class="command"><p>{escape(what)}</p><pre><code>{escape(command)}</code></pre></div>'
+        for what, command in c.commands
+    )
+    return f"<h2>Go on from here</h2>{blocks}"
+
+
+def _details(c: Content) -> str:
+    seconds, citation = c.metrics.get("seconds") or {}, c.citation
+    data = {k: v for k, v in c.data.items() if k not in ("notes", "unreadable")}
+    run = {"directory": c.path, "recipe": c.recipe or "none", **{f"seconds, {k}": v for k, v in seconds.items()}}
+    blocks = [
+        (
+            "The whole spec",
+            f"<pre><code>{escape(json.dumps(c.spec, indent=2, ensure_ascii=False, default=str))}</code></pre>",
+        ),
+        ("Data", _terms(data)),
+        ("Environment", _terms({**run, **c.env})),
+    ]
+    text = "".join(f"<details><summary>{title}</summary>{inner}</details>" for title, inner in blocks)
+    cite = f"<h2>Cite</h2><p>{escape(citation)}</p>" if citation else ""
+    return f"{cite}<h2>Everything else</h2>{text}"
+
+
+def _terms(values: dict[str, Any]) -> str:
+    return f"<dl>{''.join(f'<dt>{escape(str(k))}</dt><dd>{escape(_value(v))}</dd>' for k, v in values.items())}</dl>"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_value(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_value(v) for v in value[:50]) + (f" and {len(value) - 50} more" if len(value) > 50 else "")
+    return (
+        {None: "none", True: "yes", False: "no"}.get(value, str(value))
+        if value is None or isinstance(value, bool)
+        else str(value)
+    )
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.4g}".replace("-", "−") if isinstance(value, int | float) else "–"
