@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lowerbound import figures
+from lowerbound import figures, files
 from lowerbound.errors import StorageError, UsageError
 
 
@@ -309,18 +309,19 @@ def test_save_is_deterministic_carries_its_note_and_leaves_the_figure_alone(tmp_
 def test_a_write_that_fails_keeps_the_old_file_and_leaves_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = figures.write(tmp_path / "a.bin", b"old")
+    path = tmp_path / "a.bin"
+    files.write(path, b"old")
 
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(figures.os, "replace", refuse)
-    with pytest.raises(StorageError, match=r"a\.bin cannot be written: No space left"):
-        figures.write(path, b"new")
+    monkeypatch.setattr(files.os, "replace", refuse)
+    with pytest.raises(StorageError, match=r"a\.bin could not be written: the disk is full"):
+        files.write(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
-    with pytest.raises(StorageError):
-        figures.write(tmp_path / "none" / "a.bin", b"new")
+    with pytest.raises(StorageError, match="No such file"):
+        files.write(tmp_path / "none" / "a.bin", b"new")
 
 
 def test_settings_of_the_process_are_neither_changed_nor_heeded(tmp_path: Path) -> None:

@@ -113,13 +113,13 @@ def reopen(path: str | Path, *, device: str | None = None, at: int | None = None
     run = Run.open(path, own)
     saved = checkpoint.listed(run.checkpoints)
     if at is not None:
-        for newer in [p for p in saved if int(p.name) > at]:
-            checkpoint.set_aside(newer)
-        saved = [p for p in saved if int(p.name) <= at]
-    if not saved:
-        before = "" if at is None else f" at or before step {at}"
-        raise StorageError(f"{run.path} has no checkpoint{before}: train it anew.")
-    wrong = checkpoint.problem(saved[0])
+        newer, saved = [p for p in saved if int(p.name) > at], [p for p in saved if int(p.name) <= at]
+        if not saved:
+            raise StorageError(f"{run.path} has no checkpoint at or before step {at}: give a later one.")
+        with run.lock():
+            for later in newer:
+                checkpoint.set_aside(later)
+    wrong = checkpoint.problem(saved[0]) if saved else None  # stopped before its first one, it begins anew
     if wrong:
         whole = next((p for p in saved[1:] if not checkpoint.problem(p)), None)
         offer = "None before it is whole: train it anew."
@@ -130,7 +130,8 @@ def reopen(path: str | Path, *, device: str | None = None, at: int | None = None
     model = own or specs.build_model(run.spec, source.shape, source.unit)
     job = _assemble(run.spec, source, model, pick_device(device or run.env["device"]))
     job.run = run
-    job.restore(saved[0])
+    if saved:
+        job.restore(saved[0])
     return job
 
 

@@ -4,7 +4,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from lowerbound import checkpoint
+from lowerbound import files
 
 if TYPE_CHECKING:
     from lowerbound.run import Run
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def write_card(run: "Run") -> None:
     """Write README.md: what was trained, on what, how good it is, from which weights, and how to use it."""
-    checkpoint.write(run.path / "README.md", card(run).encode())
+    files.write(run.path / "README.md", card(run).encode())
 
 
 def card(run: "Run") -> str:

@@ -4,13 +4,11 @@ A folder is written beside its place under another name, each file flushed to th
 renamed, read back, and only then are old ones deleted. The newest is found by looking, not by a pointer.
 """
 
-import errno
-import hashlib
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,56 +19,18 @@ from safetensors.torch import save as save_bytes
 from torch import Tensor
 
 from lowerbound.errors import StorageError
+from lowerbound.files import digest, flush, storage_error, sync
 
 MANIFEST, STATE, FORMAT = "manifest.json", "state.json", 1
 
 Tensors = Mapping[str, Tensor]
 
 
-def write(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or, after any interruption, not at all.
-
-    Raises StorageError, with the free space, where the disk does not take it; nothing half is left.
-    """
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        _flush(temporary, data)
-        os.replace(temporary, path)
-        sync(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise storage_error(path, error, len(data)) from error
-
-
-def _flush(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync(folder: Path) -> None:
-    """Make a rename in the folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def storage_error(path: Path, error: OSError, needed: int = 0) -> StorageError:
-    """Say in words why a path could not be written."""
-    place = path if path.exists() else path.parent
-    free = shutil.disk_usage(place).free if place.exists() else 0
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    cause = f"the disk is full ({free:,} bytes free, {needed:,} needed)" if full else error.strerror or str(error)
-    advice = "free some space" if full else "check the folder and its permissions"
-    return StorageError(f"{path} could not be written: {cause}. Nothing half was left; {advice} and resume the run.")
-
-
 def pack(tensors: Tensors) -> bytes:
-    """Give the tensors as safetensors bytes, contiguous and on the processor."""
-    return save_bytes({name: t.detach().contiguous().cpu() for name, t in tensors.items()})
+    """Give the tensors as safetensors bytes, contiguous and on the processor; those that share memory each for itself."""
+    return save_bytes(
+        {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
+    )
 
 
 def unpack(data: bytes, path: Path) -> dict[str, Tensor]:
@@ -100,11 +60,6 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensors], state: Mapping
     return target
 
 
-def digest(data: bytes) -> str:
-    """Give the SHA-256 of bytes, as manifests write it."""
-    return hashlib.sha256(data).hexdigest()
-
-
 def _digests(files: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
     return {name: {"bytes": len(b), "sha256": digest(b)} for name, b in files.items()}
 
@@ -114,7 +69,7 @@ def _place(folder: Path, target: Path, files: Mapping[str, bytes]) -> None:
     try:
         temporary.mkdir(parents=True)
         for name, data in files.items():
-            _flush(temporary / name, data)
+            flush(temporary / name, data)
         sync(temporary)
         if target.exists():  # damaged, or it would have been kept
             set_aside(target)
@@ -144,34 +99,64 @@ def prune(folder: Path, keep: Iterable[int]) -> None:
 
 def listed(folder: Path) -> list[Path]:
     """Give the checkpoints in a run's folder, newest first, whole or not."""
-    return sorted((p for p in folder.glob("[0-9]*") if p.name.isdigit()), key=lambda p: int(p.name), reverse=True)
+    return sorted((p for p in folder.glob("[0-9]*") if p.name.isdecimal()), key=lambda p: int(p.name), reverse=True)
 
 
 def problem(path: Path) -> str | None:
     """Say what is wrong with a checkpoint, or None where every file is what its manifest says."""
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        if manifest["format"] != FORMAT:
-            return f"its format is {manifest['format']}, and this version reads {FORMAT}"
-        for name, known in manifest["files"].items():
-            if Path(name).name != name:
-                return f"its manifest names {name!r}, outside its folder"
-            if digest((path / name).read_bytes()) != known["sha256"]:
-                return f"{name} is not what was saved (its SHA-256 differs)"
-    except FileNotFoundError as error:
-        return f"{Path(error.filename).name} is missing"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return f"{MANIFEST} is damaged"
+        for _ in _verified(path):
+            pass
+    except StorageError as error:
+        return str(error)
     return None
 
 
 def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Read a checkpoint: the tensors by file, and the state. Raises StorageError where it is damaged."""
-    wrong = problem(path)
-    if wrong:
-        raise StorageError(f"The checkpoint {path} is damaged: {wrong}.")
-    tensors = {p.stem: unpack(p.read_bytes(), p) for p in sorted(path.glob("*.safetensors"))}
-    return tensors, json.loads((path / STATE).read_bytes())
+    try:
+        files = dict(_verified(path))
+    except StorageError as error:
+        raise StorageError(f"The checkpoint {path} is damaged: {error}.") from None
+    state: dict[str, Any] = json.loads(files.pop(STATE))
+    return {Path(name).stem: unpack(data, path / name) for name, data in files.items()}, state
+
+
+def _verified(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Give each file that the manifest names, and no other; raises StorageError where one is not what was saved."""
+    for name, sha256 in _manifest(path).items():
+        data = _read(path / name)
+        if digest(data) != sha256:
+            raise StorageError(f"{name} is not what was saved (its SHA-256 differs)")
+        yield name, data
+
+
+def _manifest(path: Path) -> dict[str, str]:
+    try:
+        manifest = json.loads(_read(path / MANIFEST))
+        form, step = manifest["format"], manifest["step"]
+        files = {name: str(known["sha256"]) for name, known in manifest["files"].items()} if form == FORMAT else {}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise StorageError(f"{MANIFEST} is damaged") from None
+    if form != FORMAT:
+        raise StorageError(f"its format is {form}, and this version reads {FORMAT}")
+    if STATE not in files:
+        raise StorageError(f"{MANIFEST} is damaged: it does not name {STATE}")
+    if path.name.isdecimal() and step != int(path.name):
+        raise StorageError(f"it is the checkpoint of step {step}, under the name of another")
+    outside = [name for name in files if Path(name).name != name or name == ".."]
+    if outside:
+        raise StorageError(f"its manifest names {outside[0]!r}, outside its folder")
+    return files
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise StorageError(f"{path.name} is missing") from None
+    except OSError as error:
+        raise StorageError(f"{path.name} cannot be read: {error.strerror}") from error
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -181,9 +166,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """Put named tensors back into an optimiser's state; its groups are those of the plan."""
+    """Put named tensors back into an optimiser's state, laid out as its weights are; its groups are those of the plan."""
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
-        i, name = key.split(".", 1)
-        state.setdefault(int(i), {})[name] = value
+        index, name = key.split(".", 1)
+        weight = weights[int(index)]
+        if value.ndim and value.shape == weight.shape:  # channels_last, say: contiguous moments would round differently
+            value = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+        state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

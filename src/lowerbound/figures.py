@@ -6,7 +6,6 @@ Nothing process-wide is touched: no pyplot, and matplotlib's settings are change
 import hashlib
 import io
 import math
-import os
 import re
 import textwrap
 import warnings
@@ -29,7 +28,8 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from lowerbound.errors import StorageError, UsageError
+from lowerbound import files
+from lowerbound.errors import UsageError
 
 History = Sequence[Mapping[str, Any]]
 Array = NDArray[Any]
@@ -310,24 +310,8 @@ def save(fig: Figure, path: Path | str, note: str | None = None) -> Path:
         pixels = np.concatenate([pixels, _caption(note, pixels.shape[1])])
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", pnginfo=text, optimize=True)
-    return write(path, file.getvalue())
-
-
-def write(path: Path | str, data: bytes) -> Path:
-    """Write a file all or nothing: a temporary one beside it, which then takes its name."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        reason = f"{path} cannot be written: {error.strerror}. Check the folder and the space left."
-        raise StorageError(reason) from error
-    return path
+    files.write(Path(path), file.getvalue())
+    return Path(path)
 
 
 def _figure(width: float, height: float, **options: Any) -> Figure:

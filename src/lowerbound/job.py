@@ -1,5 +1,6 @@
 """A training from its first step to its report: it consumes the records of `train`, and writes the run."""
 
+import math
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lowerbound import checkpoint, explore, gallery, metrics
+from lowerbound import checkpoint, explore, files, gallery, metrics
 from lowerbound.data import Source
 from lowerbound.objective import KL, Elbo, FreeBits
 from lowerbound.run import WEIGHTS, Run
@@ -70,9 +71,10 @@ class Job:
 
         Closing the iterator saves a checkpoint at that step; a training that diverges leaves the last one.
         """
-        every = self.plan.validate or max(1, len(self.source.train) // self.plan.batch)
+        every = self.plan.validate or math.ceil(len(self.source.train) / self.plan.batch)
         records = train(self.state, self.source, steps=self.total, batch=self.plan.batch, seed=self.run.spec["seed"])
         self.clock = time.monotonic()
+        self.run.cut(self.state.step)
         if self.state.step == 0:
             self.save()  # a disk that cannot take a checkpoint says so now
         try:
@@ -137,7 +139,7 @@ class Job:
         checkpoint.save(self.run.checkpoints, self.state.step, tensors, state, keep)
 
     def restore(self, path: Path) -> None:
-        """Go back to a checkpoint, and cut the history to it."""
+        """Go back to a checkpoint; ``steps()`` cuts the history to it."""
         tensors, state = checkpoint.load(path)
         self.state.model.load_state_dict(tensors["weights"])
         self.state.objective.load_state_dict(tensors["objective"])
@@ -146,7 +148,6 @@ class Job:
             self.state.ema.load_state_dict(tensors["ema"])
         self.state.step = state.pop("step")
         self.tally = Tally(**state)
-        self.run.cut(self.state.step)
 
     def finish(self) -> Run:
         """Choose the weights, evaluate them on the test split, and write figures, report and model card."""
@@ -163,7 +164,7 @@ class Job:
         found["beta"] = self._beta()
         found["parameters"] = sum(p.numel() for p in model.parameters())
         found["seconds"] = {"training": round(sum(row["seconds"] for row in self.run.timing), 1)}
-        checkpoint.write(self.run.path / WEIGHTS, checkpoint.pack(model.state_dict()))
+        files.write(self.run.path / WEIGHTS, checkpoint.pack(model.state_dict()))
         self.run.write_json("metrics.json", found)
         self.run.__dict__.update(model=model, source=source)
         gallery.write(self.run)
@@ -179,7 +180,7 @@ class Job:
             self.state.model.load_state_dict(tensors["weights"])
             if self.state.ema is not None:
                 self.state.ema.load_state_dict(tensors["ema"])
-        digest = checkpoint.digest(checkpoint.pack(self.judged.state_dict()))
+        digest = files.digest(checkpoint.pack(self.judged.state_dict()))
         which = "last" if self.tally.best_step is None else "best"
         return {"which": which, "ema": self.state.ema is not None, "step": at, "sha256": digest}
 

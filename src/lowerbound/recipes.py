@@ -29,7 +29,7 @@ RECIPES: dict[str, Recipe] = {
         "Kingma and Welling, Auto-encoding variational Bayes, ICLR 2014",
     ),
     "beta-vae": Recipe(
-        "β times the rate; β = 4 unless --beta says otherwise",
+        "the rate is weighted by β, which is 4 where nothing else is said",
         "Higgins et al., β-VAE: learning basic visual concepts with a constrained variational framework, ICLR 2017",
         {"objective": {"terms": {"kl": {"weight": 4.0}}}},
     ),

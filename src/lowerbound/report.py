@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from lowerbound import figures
+from lowerbound import figures, files
 
 WIDEST = 1800  # pixels of a picture in the page, which shows at most half as many; the run's folder keeps the whole
 CROSS_ENTROPY = (
@@ -98,7 +98,8 @@ class Content:
 
 def write(path: Path | str, content: Content) -> Path:
     """Write the page, all or nothing."""
-    return figures.write(path, html(content).encode())
+    files.write(Path(path), html(content).encode())
+    return Path(path)
 
 
 def html(content: Content) -> str:
@@ -357,7 +358,9 @@ def _training(c: Content) -> str:
     if not any(_finite(r.get(k)) for r in c.history for k in ("elbo", "distortion", "rate")):
         return "<h2>The training</h2><p>No step was logged.</p>"
     drawing = figures.svg(figures.curves(c.history), "elbo, distortion and rate over the training")
-    caption = "Each training point is one batch, so it jumps; each validation point is the whole split."
+    caption = (
+        "Each training point is the mean of the steps since the last; each validation point is the whole split."
+    )
     return f"<h2>The training</h2>{_figure(drawing, '', caption)}"
 
 

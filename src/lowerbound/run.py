@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from lowerbound import checkpoint
+from lowerbound import checkpoint, files
 from lowerbound import spec as specs
 from lowerbound.data import Source
 from lowerbound.errors import StorageError, UsageError
@@ -67,11 +67,12 @@ class Run:
         }
         try:
             (path / "checkpoints").mkdir()
-            for file, content in (("spec.json", spec), ("env.json", {**environment(), **env}), ("data.json", data)):
-                run.write_json(file, content)
+            run.write_json("env.json", {**environment(), **env})
+            run.write_json("data.json", data)
+            run.write_json("spec.json", spec)  # last: without it the folder is no run
         except (OSError, StorageError) as error:
             shutil.rmtree(path, ignore_errors=True)  # half a run is no run, and nothing is in it yet
-            raise checkpoint.storage_error(path, error) if isinstance(error, OSError) else error from None
+            raise files.storage_error(path, error) if isinstance(error, OSError) else error from None
         return run
 
     @classmethod
@@ -104,7 +105,7 @@ class Run:
 
     def write_json(self, name: str, content: Any) -> None:
         """Write one of the run's JSON files, whole or not at all."""
-        checkpoint.write(self.path / name, json.dumps(content, indent=1, ensure_ascii=False).encode())
+        files.write(self.path / name, json.dumps(content, indent=1, ensure_ascii=False).encode())
 
     @property
     def data(self) -> dict[str, Any]:
@@ -150,14 +151,14 @@ class Run:
             with open(path, "ab") as file:
                 file.write(json.dumps(row).encode() + b"\n")
         except OSError as error:
-            raise checkpoint.storage_error(path, error) from error
+            raise files.storage_error(path, error) from error
 
     def cut(self, step: int) -> None:
-        """Cut the history back to a step, atomically: what came after it will be done again."""
-        path = self.path / "history.jsonl"
-        if path.exists():
-            lines = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
-            checkpoint.write(path, b"".join(line + b"\n" for line in lines))
+        """Cut history and timing back to a step, atomically: what came after it will be done again."""
+        for path in (self.path / "history.jsonl", self.path / "timing.jsonl"):
+            if path.exists():
+                lines = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
+                files.write(path, b"".join(line + b"\n" for line in lines))
 
     @property
     def checkpoints(self) -> Path:
@@ -199,7 +200,7 @@ class Run:
             return checkpoint.load(saved[0])[0]["weights"]
         raw = path.read_bytes()
         expected = self.metrics["weights"]["sha256"] if self.finished else None
-        if expected not in (None, checkpoint.digest(raw)):
+        if expected not in (None, files.digest(raw)):
             raise StorageError(
                 f"{path} is damaged: its SHA-256 is not the one in metrics.json. "
                 f"The checkpoints hold the same weights: lowerbound resume {self.path} writes it anew."
@@ -259,7 +260,7 @@ def make_folder(out: Path | None, name: str) -> Path:
         advice = f"go on with it, lowerbound resume {out}, or give" if begun else "give"
         raise UsageError(f"{out} exists, and nothing is overwritten: {advice} another --out.") from None
     except OSError as error:
-        raise checkpoint.storage_error(out, error) from error
+        raise files.storage_error(out, error) from error
     return out
 
 

@@ -1,12 +1,13 @@
 """The same training from several seeds: a folder of runs, and the spread of their figures."""
 
 import json
+import shutil
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lowerbound import checkpoint
+from lowerbound import files
 from lowerbound.begin import prepare, reopen
 from lowerbound.data import Source
 from lowerbound.errors import StorageError
@@ -21,7 +22,7 @@ def create(spec: Spec, source: Source, seeds: Sequence[int], *, name: str, out: 
     """Make the folder of a group of runs; raises UsageError where it is there already."""
     folder = make_folder(out, f"{source.name}-{name}")
     content = {"spec": spec, "name": name, "seeds": list(seeds)}
-    checkpoint.write(folder / FILE, json.dumps(content, indent=1).encode())
+    files.write(folder / FILE, json.dumps(content, indent=1).encode())
     return folder
 
 
@@ -49,7 +50,8 @@ def jobs(folder: Path, source: Source, *, device: str, env: dict[str, Any]) -> I
     content = _read(folder)
     for seed in content["seeds"]:
         path = folder / f"seed-{seed}"
-        if not path.exists():
+        if not (path / "spec.json").exists():
+            shutil.rmtree(path, ignore_errors=True)  # stopped while it was being made
             spec = {**content["spec"], "seed": seed}
             yield prepare(spec, source, name=content["name"], out=path, device=device, env=env)
         elif not Run.open(path).finished:
@@ -71,6 +73,6 @@ def spread(folder: Path) -> dict[str, Any]:
         for name in ("elbo", "distortion", "rate", "loss", "active")
     }
     content["spread"] = {"split": split, **figures}
-    checkpoint.write(folder / FILE, json.dumps(content, indent=1).encode())
+    files.write(folder / FILE, json.dumps(content, indent=1).encode())
     spread_: dict[str, Any] = content["spread"]
     return spread_

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from lowerbound import begin, checkpoint, figures, gallery, job, process, recipes, seeds
+from lowerbound import begin, figures, files, gallery, job, process, recipes, seeds
 from lowerbound import spec as specs
 from lowerbound.data import Source
 from lowerbound.errors import StoppedError, UsageError
@@ -142,7 +142,7 @@ def _introduce(task: job.Job, name: str) -> None:
     for note in known.get("notes", []):
         say(f"  {note}")
     chosen = recipes.recipe(name)
-    say(f"Recipe: {name}, {chosen.about} ({chosen.citation}).")
+    say(f"Recipe: {name}{_price(run.spec)}: {chosen.about} ({chosen.citation}).")
     parameters = sum(p.numel() for p in task.state.model.parameters())
     note = job.likelihood_note(task.state.model, source)
     say(
@@ -156,6 +156,14 @@ def _introduce(task: job.Job, name: str) -> None:
         f"{run.env['threads']} threads, seed {run.spec['seed']}."
     )
     say(f"Run: {run.path}  (Ctrl-C stops and saves; lowerbound resume {shlex.quote(str(run.path))} goes on)")
+
+
+def _price(spec: specs.Spec) -> str:
+    """Say β, or the end and kind of its schedule."""
+    weights = [term["weight"] for term in spec["objective"]["terms"].values() if term["kind"] in ("kl", "free-bits")]
+    if not weights:
+        return ""
+    return f" (β = {weights[0]:g})" if isinstance(weights[0], float | int) else f" (β {weights[0]['kind']})"
 
 
 def _networks(spec: specs.Spec) -> str:
@@ -321,5 +329,5 @@ def _picture(run: Run, name: str, figure: Figure, out: str | None) -> None:
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.write(path, data)
+    files.write(path, data)
     say(str(path))

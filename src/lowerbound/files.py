@@ -1,0 +1,66 @@
+"""Files that are whole or not there."""
+
+import errno
+import hashlib
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from lowerbound.errors import StorageError
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or, after any interruption, as it was before.
+
+    Raises StorageError, with the free space, where the disk does not take it; nothing half is left.
+    """
+    try:
+        replace(path, data)
+    except OSError as error:
+        raise storage_error(path, error, len(data)) from error
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Do what `write` does, and let the OSError through."""
+    temporary = path.with_name(f".{path.name[:100]}-{uuid.uuid4().hex[:8]}")
+    try:
+        flush(temporary, data)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def flush(path: Path, data: bytes) -> None:
+    """Write a file and wait until the disk has it."""
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync(folder: Path) -> None:
+    """Make a rename in the folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def storage_error(path: Path, error: OSError, needed: int = 0) -> StorageError:
+    """Say in words why a path could not be written."""
+    place = next((p for p in (path, *path.parents) if p.exists()), Path())
+    cause = error.strerror or str(error)
+    advice = "Check the folder and its permissions"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        cause = f"the disk is full ({shutil.disk_usage(place).free:,} bytes free, {needed:,} needed)"
+        advice = "Free some space"
+    return StorageError(f"{path} could not be written: {cause}. Nothing half was left. {advice}, then do it again.")
+
+
+def digest(data: bytes) -> str:
+    """Give the SHA-256 of bytes."""
+    return hashlib.sha256(data).hexdigest()
