@@ -70,14 +70,18 @@ def prepare(
     model: Model | None = None,
 ) -> Job:
     """Make a new run and the job that trains it; raises UsageError or DataError before anything is written."""
-    where = pick_device(device)
-    own = model
-    model = own or specs.build_model(spec, source.shape, source.unit)
-    suits(model, source)
-    job = _assemble(spec, source, model, where)
-    recorded = {"device": str(where), "recipe": name, **(env or {})}
-    job.run = Run.create(spec, source, out=out, name=f"{source.name}-{name}", env=recorded, own=own)
+    job = plan_job(spec, source, device, model)
+    recorded = {"device": str(job.device), "recipe": name, **(env or {})}
+    job.run = Run.create(spec, source, out=out, name=f"{source.name}-{name}", env=recorded, own=model)
     return job
+
+
+def plan_job(spec: specs.Spec, source: Source, device: str, model: Model | None = None) -> Job:
+    """Make the job of a spec without its run; raises UsageError or DataError where it cannot be trained."""
+    where = pick_device(device)
+    model = model or specs.build_model(spec, source.shape, source.unit)
+    suits(model, source)
+    return _assemble(spec, source, model, where)
 
 
 def _assemble(spec: specs.Spec, source: Source, model: Model, device: torch.device) -> Job:

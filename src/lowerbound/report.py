@@ -358,9 +358,7 @@ def _training(c: Content) -> str:
     if not any(_finite(r.get(k)) for r in c.history for k in ("elbo", "distortion", "rate")):
         return "<h2>The training</h2><p>No step was logged.</p>"
     drawing = figures.svg(figures.curves(c.history), "elbo, distortion and rate over the training")
-    caption = (
-        "Each training point is the mean of the steps since the last; each validation point is the whole split."
-    )
+    caption = "Each training point is the mean of the steps since the last; each validation point is the whole split."
     return f"<h2>The training</h2>{_figure(drawing, '', caption)}"
 
 

@@ -135,14 +135,12 @@ class Run:
     @property
     def history(self) -> list[dict[str, Any]]:
         """The rows of the curves, for train and validation."""
-        path = self.path / "history.jsonl"
-        return [json.loads(line) for line in _whole_lines(path)] if path.exists() else []
+        return _rows(self.path / "history.jsonl")
 
     @property
     def timing(self) -> list[dict[str, Any]]:
         """The seconds that the steps of each row of the history took."""
-        path = self.path / "timing.jsonl"
-        return [json.loads(line) for line in _whole_lines(path)] if path.exists() else []
+        return _rows(self.path / "timing.jsonl")
 
     def log(self, row: Mapping[str, Any], name: str = "history.jsonl") -> None:
         """Append one row to the history (or, with its times, to timing.jsonl)."""
@@ -157,7 +155,7 @@ class Run:
         """Cut history and timing back to a step, atomically: what came after it will be done again."""
         for path in (self.path / "history.jsonl", self.path / "timing.jsonl"):
             if path.exists():
-                lines = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
+                lines = [json.dumps(row).encode() for row in _rows(path) if row["step"] <= step]
                 files.write(path, b"".join(line + b"\n" for line in lines))
 
     @property
@@ -243,9 +241,14 @@ def load(path: str | Path, model: Model | None = None) -> Run:
     return Run.open(path, model)
 
 
-def _whole_lines(path: Path) -> list[bytes]:
-    """Give the lines that were written to their end; a process that was killed may have left half of one."""
-    return path.read_bytes().split(b"\n")[:-1]
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Give the rows that were written to their end; a process that was killed may have left half of one."""
+    if not path.exists():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+    except ValueError as error:
+        raise StorageError(f"{path} is damaged: {error}.") from None
 
 
 def make_folder(out: Path | None, name: str) -> Path:

@@ -60,6 +60,18 @@ CHILDREN = {
 }
 NAMED = {("objective", "terms")}  # a mapping of name -> node
 FILLED = ("shape", "latents", "unit", "total", "features")
+COMMON = {  # arguments that many constructors share, said once
+    "net": "the network and its arguments",
+    "hidden": "the widths of the hidden layers",
+    "activation": "the function after each hidden layer",
+    "binarise": "how pixels become 0 or 1: not at all, drawn anew for each batch, drawn once, or cut at ½",
+    "validation": "how many images (or which fraction) are cut from train for validation",
+    "test": "how many images (or which fraction) are kept for the test",
+    "n": "how many points are made",
+    "noise": "the standard deviation of what is added to each coordinate",
+    "seed": "of the points, not of the training",
+    "end": "the value that is asked for",
+}
 TOP = ("data", "latents", "model", "objective", "train", "seed")
 
 
@@ -116,7 +128,7 @@ def describe(registry: str, kind: str) -> list[Field]:
             _type_name(p.annotation),
             None if p.default is p.empty else _plain(p.default),
             p.default is p.empty,
-            helps.get(name, ""),
+            helps.get(name, COMMON.get(name, "")),
             CHILDREN.get((registry, name)),
         )
         for name, p in _arguments(constructor).items()
@@ -135,7 +147,10 @@ def _type_name(annotation: Any) -> str:
         return "any"
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     text = re.sub(r"(typing|annotated_types|collections\.abc|lowerbound(\.\w+)*|torch(\.\w+)*)\.", "", text)
-    return re.sub(r"Annotated\[(\w+), ([^\]]*)\]", r"\1 (\2)", text)
+    for name, sign in (("Ge", "≥"), ("Gt", ">"), ("Le", "≤"), ("Lt", "<")):
+        text = re.sub(rf"{name}\(\w+=([^)]*)\)", rf"{sign} \1", text)
+    text = re.sub(r"Optional\[(.*)\]$", r"\1 or null", text)
+    return re.sub(r"Annotated\[(\w+), ([^\]]*)\]", r"\1 \2", text)
 
 
 @cache
@@ -179,7 +194,9 @@ def complete(registry: str, node: Any, path: str) -> Spec:
 def _value(registry: str, name: str, annotation: Any, value: Any, path: str) -> Any:
     child = CHILDREN.get((registry, name))
     if child and (registry, name) in NAMED:
-        return {key: complete(child, node, f"{path}.{key}") for key, node in dict(value).items()}
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{path} is {value!r}: expected a mapping of names to nodes.")
+        return {key: complete(child, node, f"{path}.{key}") for key, node in value.items()}
     if child == "weight" and not isinstance(value, Mapping):
         return _validated(weight.NonNegative, value, path)
     if child:
@@ -191,13 +208,17 @@ def _validated(annotation: Any, value: Any, path: str) -> Any:
     if annotation is inspect.Parameter.empty:
         return value
     try:
-        text = json.dumps(value, allow_nan=False)
-        return _plain(TypeAdapter(annotation).validate_json(text, strict=True))
+        return _plain(typed(annotation, value))
     except ValidationError as error:
         reason = "; or ".join(dict.fromkeys(e["msg"] for e in error.errors()))
         raise UsageError(f"{path} is {value!r}: {reason[0].lower()}{reason[1:]}.") from None
     except (TypeError, ValueError):
         raise UsageError(f"{path} is {value!r}: it must be plain JSON, and a number must be finite.") from None
+
+
+def typed(annotation: Any, value: Any) -> Any:
+    """Read plain JSON as what an annotation says: a tuple where it says tuple; raises what pydantic raises."""
+    return TypeAdapter(annotation).validate_json(json.dumps(value, allow_nan=False), strict=True)
 
 
 def _plain(value: Any) -> Any:
@@ -232,7 +253,7 @@ def construct(registry: str, node: Mapping[str, Any], filled: Mapping[str, Any])
     """Make the object of a checked node, the nodes below it first."""
     constructor = lookup(registry, "plan" if registry == "train" else node["kind"], registry)
     arguments: dict[str, Any] = {}
-    for name in _arguments(constructor):
+    for name, parameter in _arguments(constructor).items():
         child, value = CHILDREN.get((registry, name)), node.get(name)
         if name not in node:
             if name in filled:
@@ -242,7 +263,9 @@ def construct(registry: str, node: Mapping[str, Any], filled: Mapping[str, Any])
         elif child and isinstance(value, Mapping):
             arguments[name] = construct(child, value, filled)
         else:
-            arguments[name] = tuple(value) if isinstance(value, list) else value
+            arguments[name] = (
+                value if child or parameter.annotation is parameter.empty else typed(parameter.annotation, value)
+            )
     return constructor(**arguments)
 
 

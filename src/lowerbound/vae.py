@@ -151,6 +151,11 @@ class VAE(Model):
 
     Reference: Auto-encoding variational Bayes (Kingma and Welling, 2014).
 
+    Arguments:
+        posterior: gives q(z|x).
+        prior: gives p(z), in the same space.
+        likelihood: gives p(x|z).
+
     Example:
         >>> from lowerbound import likelihood, nets, posterior, prior
         >>> model = VAE(

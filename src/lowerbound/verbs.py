@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import logging
+import math
 import re
 import shlex
 from pathlib import Path
@@ -57,7 +58,7 @@ def train(args: "cli.Train") -> None:
             _conclude(task.run)
             return
         which = range(args.seed, args.seed + args.seeds)
-        begin.suits(specs.build_model(spec, source.shape, source.unit), source)
+        begin.plan_job(spec, source, args.device)  # what cannot be trained is refused before a folder is made
         _group(seeds.create(spec, source, which, name=name, out=out), source, args.device, env, stop)
 
 
@@ -230,8 +231,8 @@ def sample(args: "cli.Sample") -> None:
     """Write new images as a picture or as numbers."""
     if args.number < 1:
         raise UsageError(f"--number is {args.number}: at least 1 is needed.")
-    if args.temperature < 0:
-        raise UsageError(f"--temperature is {args.temperature}: it must be at least 0.")
+    if not 0 <= args.temperature < math.inf:
+        raise UsageError(f"--temperature is {args.temperature}: it must be a number of at least 0.")
     run = Run.open(args.run)
     settings: dict[str, Any] = {"seed": args.seed, "temperature": args.temperature, "noise": args.noise}
     if args.out and args.out.endswith(".npy"):
@@ -254,6 +255,8 @@ def traverse(args: "cli.Traverse") -> None:
     """Write a picture of a traversal."""
     if args.latents < 1:
         raise UsageError(f"--latents is {args.latents}: at least 1 is needed.")
+    if not 0 < args.reach < math.inf:
+        raise UsageError(f"--reach is {args.reach}: it must be a number above 0.")
     run = Run.open(args.run)
     _picture(run, "traversal", gallery.traverse(run, args.latents, image=args.image, reach=args.reach), args.out)
 
@@ -312,7 +315,7 @@ def listing(what: str) -> None:
                 say(f"    {field.name}: {field.type}{default}  {field.help}")
 
 
-def _npy(array: "np.ndarray[Any, Any]") -> bytes:
+def _npy(array: np.ndarray) -> bytes:
     packed = io.BytesIO()
     np.save(packed, array, allow_pickle=False)
     return packed.getvalue()
@@ -320,9 +323,9 @@ def _npy(array: "np.ndarray[Any, Any]") -> bytes:
 
 def _picture(run: Run, name: str, figure: Figure, out: str | None) -> None:
     path = Path(out) if out else run.path / "figures" / f"{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix.lower() != ".png":
         raise UsageError(f"--out {path}: a picture is written as .png.")
+    path.parent.mkdir(parents=True, exist_ok=True)
     figures.save(figure, path, note=run.weights_note)
     say(f"{path}  ({run.weights_note})")
 

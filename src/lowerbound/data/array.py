@@ -30,6 +30,12 @@ def array(
 ) -> Source:
     """A NumPy file: (N, D), (N, H, W), (N, H, W, C) or (N, C, H, W) numbers.
 
+    Arguments:
+        path: the .npy or .npz file.
+        key: the name of the array in an .npz.
+        labels: the name of another array in it, or a second .npy file.
+        scale: what the values are divided by.
+
     ``key`` names the array in an .npz; ``labels`` names another one in it, or a second .npy file. Bytes, truth values
     and integers from 0 to 255 are grey values; values are divided by ``scale`` where it is given. A .npy file is
     mapped, not read, where its values can be used as they are.

@@ -5,7 +5,7 @@ import os
 import stat
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -28,13 +28,18 @@ GROUP = 64  # files that are read ahead
 
 def folder(
     path: str,
-    size: Annotated[list[Side], Len(2, 2)] | None = None,
+    size: Annotated[Sequence[Side], Len(2, 2)] | None = None,
     colour: Colour = "auto",
     binarise: Binarise = "none",
     validation: Share = 0.1,
     test: Share = 0.1,
 ) -> Source:
     """All images in a folder and the folders in it; the first folder's name is the label where every image has one.
+
+    Arguments:
+        path: the folder.
+        size: [width, height] of the crop; null where all images have one size.
+        colour: grey, colour, or auto: grey if every image is.
 
     ``size`` is [width, height]: a centre crop to that shape, then an antialiased resize. Without it, all images must
     have one size. EXIF orientation is applied, transparency laid on white, 16 bits are reduced to 8, and of an

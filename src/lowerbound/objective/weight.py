@@ -41,6 +41,9 @@ class Weight(nn.Module, ABC):
 class Constant(Weight):
     """The same number at every step.
 
+    Arguments:
+        value: the number.
+
     Example:
         >>> Constant(4)(step=100)
         4.0
@@ -61,6 +64,12 @@ class Linear(Weight):
     """From ``start`` to ``end`` in a straight line until a fraction of the training, then ``end``: a warm-up.
 
     Reference: Ladder variational autoencoders (Sønderby et al., 2016).
+
+    Arguments:
+        total: the steps of the training; filled in.
+        end: the value that is asked for.
+        start: the value at the first step.
+        until: the fraction of the training at which the end is reached.
 
     Example:
         >>> beta = Linear(end=4.0, until=0.5, total=1000)
@@ -84,6 +93,12 @@ class Cyclic(Weight):
     """Several cycles, each a straight line from 0 to ``end`` over a ``ratio`` of it and then ``end``.
 
     Reference: Cyclical annealing schedule: a simple approach to mitigating KL vanishing (Fu et al., 2019).
+
+    Arguments:
+        total: the steps of the training; filled in.
+        end: the value at the top of each cycle.
+        cycles: how many.
+        ratio: the fraction of a cycle in which the line rises.
 
     Example:
         >>> beta = Cyclic(end=1.0, cycles=4, ratio=0.5, total=400)
@@ -114,6 +129,12 @@ class Sigmoid(Weight):
     """From near 0 to near ``end`` along a logistic curve about ``middle``, with all but 2 % of it within ±4 widths.
 
     Reference: Generating sentences from a continuous space (Bowman et al., 2016).
+
+    Arguments:
+        total: the steps of the training; filled in.
+        end: the value that is approached.
+        middle: the fraction of the training at which half of it is reached.
+        width: of the curve, as a fraction of the training.
 
     Example:
         >>> beta = Sigmoid(end=2.0, total=1000)

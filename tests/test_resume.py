@@ -1,0 +1,245 @@
+"""A training that was stopped, by whatever means and however often, ends as the one that never was: byte for byte."""
+
+import json
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import numpy as np
+import pytest
+
+from commandline import at, begin, ended, interrupt, killed, rows, run, saved, tree
+from lowerbound.cli import main
+
+# 1,017 images to train on, and 600 to validate on so that a validation takes long enough to be caught at it
+DIGITS = ("train", "digits", "--validation", "600", "--epochs", "3", "--set", "train.save=6", "--set", "train.log=3")
+BASE = (*DIGITS, "--set", "train.validate=12")
+TOTAL = 47
+
+
+def finished(process: "Popen[str]") -> str:
+    code, out, err = ended(process)
+    assert (code, err) == (0, "")
+    return out
+
+
+def metrics(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((path / "metrics.json").read_bytes())
+    assert found.pop("seconds")["training"] > 0
+    return found
+
+
+def drawn(path: Path) -> bytes:
+    out = path.parent / f"{path.name}.npy"
+    assert main(["sample", str(path), "-n", "70", "--out", str(out)]) == 0
+    assert np.load(out).shape[0] == 70
+    return out.read_bytes()
+
+
+def assert_same(path: Path, golden: Path) -> None:
+    """Weights, checkpoints, history, figures, metrics and samples are those of the run that was never stopped."""
+    mine, theirs = ({**tree(p / "checkpoints"), **tree(p / "figures")} for p in (path, golden))
+    assert mine.keys() == theirs.keys()
+    assert [name for name in mine if mine[name] != theirs[name]] == []
+    for name in ("weights.safetensors", "history.jsonl", "spec.json", "data.json"):
+        assert (path / name).read_bytes() == (golden / name).read_bytes(), name
+    timings = [
+        [json.loads(line)["step"] for line in (p / "timing.jsonl").read_text().splitlines()] for p in (path, golden)
+    ]
+    assert timings[0] == timings[1]
+    assert metrics(path) == metrics(golden)
+    assert drawn(path) == drawn(golden)
+    assert not [p for p in path.rglob(".*") if p.name != ".lock"]
+
+
+class Moments:
+    """When to stop a run: seen from outside, in what it has written since it was begun or resumed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.first = max(saved(path), default=-1)
+
+    def made(self) -> bool:
+        return (self.path / "spec.json").exists()
+
+    def new_checkpoint(self) -> bool:
+        return max(saved(self.path), default=0) > max(self.first, 0)
+
+    def between_checkpoints(self) -> bool:
+        newest, history = max(saved(self.path), default=0), rows(self.path)
+        return newest > self.first and bool(history) and history[-1]["step"] % 6 == 3 and history[-1]["step"] > newest
+
+    def saving(self) -> bool:
+        return self.new_checkpoint() and any((self.path / "checkpoints").glob(".tmp-*"))
+
+    def validating(self) -> bool:
+        history = rows(self.path)
+        return bool(history) and history[-1]["step"] % 12 == 0 and history[-1]["split"] == "train"
+
+    def finishing(self) -> bool:
+        return (self.path / "metrics.json").exists()
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Path]]:
+    """The run that is never stopped; it works beside the first test, which waits for it when it needs it."""
+    path = tmp_path_factory.mktemp("golden") / "run"
+    process = begin(*BASE, "--out", path)
+    done: list[str] = []
+
+    def wait() -> Path:
+        if not done:
+            done.append(finished(process))
+            assert rows(path)[-1]["step"] == TOTAL
+        return path
+
+    yield wait
+    process.kill()
+
+
+def test_killed_again_and_again(tmp_path: Path, golden: Callable[[], Path]) -> None:
+    path = tmp_path / "run"
+    killed(begin(*BASE, "--out", path), Moments(path).made)
+    assert rows(path) == []
+    killed(begin("resume", path), Moments(path).new_checkpoint)  # begun anew, where there was no checkpoint yet
+    for moment in ("between_checkpoints", "saving", "new_checkpoint"):
+        before = max(saved(path))
+        killed(begin("resume", path), getattr(Moments(path), moment))
+        assert before <= max(saved(path)) < TOTAL, moment
+    killed(begin("resume", path), Moments(path).finishing)
+    assert "Report:" in finished(begin("resume", path))
+    assert_same(path, golden())
+
+
+def test_killed_while_it_validates(tmp_path: Path, golden: Callable[[], Path]) -> None:
+    path = tmp_path / "run"
+    words: tuple[str | Path, ...] = (*BASE, "--out", path)
+    caught = False
+    while not caught:  # a validation is short: where the kill came too late, the next one is tried
+        killed(begin(*words), Moments(path).validating)
+        caught = Moments(path).validating()
+        words = ("resume", path)
+    assert rows(path)[-1]["step"] > max(saved(path))  # the validation's row and checkpoint never came
+    finished(begin("resume", path))
+    assert_same(path, golden())
+
+
+def test_asked_to_stop(tmp_path: Path, golden: Callable[[], Path]) -> None:
+    path = tmp_path / "run"
+    words: tuple[str | Path, ...] = (*BASE, "--out", path)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        code, out, err = interrupt(begin(*words), Moments(path).between_checkpoints, number)
+        assert code == 75
+        step = max(saved(path))  # none is lost: it is saved between two steps, wherever that is
+        assert err == (
+            f"lowerbound: Stopped at step {step} of {TOTAL}; everything is saved. Go on with: lowerbound resume {path}\n"
+        )
+        assert rows(path)[-1]["step"] in range(step - 2, step + 1)
+        words = ("resume", path)
+    assert f"Going on with {path} at step {step} of {TOTAL}." in finished(begin(*words))
+    assert_same(path, golden())
+
+
+def test_a_second_process_is_refused_and_touches_nothing(tmp_path: Path, golden: Callable[[], Path]) -> None:
+    path = tmp_path / "run"
+    process = begin(*BASE, "--out", path)
+    at(process, Moments(path).between_checkpoints)
+    process.send_signal(signal.SIGSTOP)
+    before = tree(path)
+    try:
+        for words in (("resume", path), ("resume", path, "--at", "0")):
+            code, _, err = run(*words)
+            assert code == 5
+            assert f"{path} is being trained by another process" in err
+            assert tree(path) == before
+    finally:
+        process.send_signal(signal.SIGCONT)
+    finished(process)
+    assert_same(path, golden())
+
+
+def test_a_finished_run_is_finished_again(tmp_path: Path, golden: Callable[[], Path]) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(golden(), path)  # a run can be moved, too
+    (path / "weights.safetensors").write_bytes(b"")
+    (path / "report.html").unlink()
+    finished(begin("resume", path))
+    assert (path / "report.html").stat().st_size > 10_000
+    assert_same(path, golden())
+
+
+def test_back_to_an_earlier_checkpoint(tmp_path: Path, golden: Callable[[], Path]) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(golden(), path)
+    earlier = saved(path)[-2]
+    finished(begin("resume", path, "--at", str(earlier)))
+    aside = list((path / "checkpoints").glob(f"{TOTAL:09d}.damaged-*"))
+    assert len(aside) == 1
+    shutil.rmtree(aside[0])
+    assert_same(path, golden())
+
+
+OPTIONS = {
+    "average and dynamic": ("--binarise", "dynamic", "--set", "train.ema=0.9", "--set", "train.clip=1"),
+    "sigma and bfloat16": ("--recipe", "sigma-vae", "--set", "train.precision=bfloat16"),
+    "schedule": ("--recipe", "cyclic-vae", "--set", "train.optimiser=adamw", "--set", "train.weight_decay=0.1"),
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_whatever_a_training_carries_is_saved(tmp_path: Path, options: tuple[str, ...]) -> None:
+    words = (*DIGITS, *options)
+    path, whole = tmp_path / "run", tmp_path / "golden"
+    beside = begin(*words, "--out", whole)
+    killed(begin(*words, "--out", path), Moments(path).between_checkpoints)
+    assert interrupt(begin("resume", path), Moments(path).between_checkpoints, signal.SIGTERM)[0] == 75
+    finished(begin("resume", path))
+    finished(beside)
+    assert_same(path, whole)
+
+
+def test_patience_goes_on_counting(tmp_path: Path) -> None:
+    words = (*DIGITS, "--set", "train.patience=2", "--set", "train.validate=6", "--set", "train.lr=0.05")
+    path, whole = tmp_path / "run", tmp_path / "golden"
+    beside = begin(*words, "--out", whole)
+
+    def one_was_worse() -> bool:
+        newest = path / "checkpoints" / f"{max(saved(path), default=0):09d}" / "state.json"
+        return newest.exists() and json.loads(newest.read_bytes())["worse"] == 1
+
+    killed(begin(*words, "--out", path), one_was_worse)
+    assert "Stopped early at step" in finished(begin("resume", path))
+    assert "Stopped early at step" in finished(beside)
+    assert rows(whole)[-1]["step"] < TOTAL
+    assert metrics(whole)["weights"]["step"] < rows(whole)[-1]["step"]
+    assert_same(path, whole)
+
+
+def test_mnist(tmp_path: Path) -> None:
+    words = ("train", "--epochs", "0.035", "--validation", "500", "--set", "train.save=8", "--set", "train.log=3")
+    path, whole = tmp_path / "run", tmp_path / "golden"
+    beside = begin(*words, "--out", whole)
+    killed(begin(*words, "--out", path), lambda: rows(path) and rows(path)[-1]["step"] > max(saved(path)) > 0)
+    finished(begin("resume", path))
+    finished(beside)
+    assert rows(whole)[-1]["step"] == 59500 * 0.035 // 64
+    assert_same(path, whole)
+
+
+def test_several_seeds_stopped_in_the_first(tmp_path: Path) -> None:
+    words = ("train", "digits", "--seeds", "2", "--epochs", "1", "--set", "train.save=6", "--set", "train.log=3")
+    path, whole = tmp_path / "runs", tmp_path / "golden"
+    beside = begin(*words, "--out", whole)
+    first = path / "seed-0"
+    code, _, err = interrupt(begin(*words, "--out", path), Moments(first).between_checkpoints, signal.SIGTERM)
+    assert code == 75
+    assert err.endswith(f"Go on with: lowerbound resume {path}\n")
+    assert not (path / "seed-1").exists()
+    text = finished(begin("resume", path))
+    assert text.split("Over 2 seeds")[1].splitlines()[:5] == finished(beside).split("Over 2 seeds")[1].splitlines()[:5]
+    assert (path / "seeds.json").read_bytes() == (whole / "seeds.json").read_bytes()
+    for seed in ("seed-0", "seed-1"):
+        assert_same(path / seed, whole / seed)

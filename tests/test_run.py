@@ -1,0 +1,248 @@
+"""Runs in Python: what is loaded is what was trained; own networks and own models; which weights a figure is from."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import lowerbound
+from lowerbound import likelihood, nets, posterior, prior, spec
+from lowerbound.errors import StorageError, UsageError
+
+FAST = ("train.epochs=2", "train.batch=32", "train.log=5")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> lowerbound.Run:
+    out = tmp_path_factory.mktemp("run") / "digits"
+    return lowerbound.fit("digits", recipe="beta-vae", beta=2, latents=3, out=out, set=FAST)
+
+
+def test_the_loaded_model_has_the_recorded_elbo(run: lowerbound.Run) -> None:
+    again = lowerbound.load(run.path)
+    assert again.metrics == run.metrics
+    found = lowerbound.evaluate(again, "test")
+    for name in ("elbo", "distortion", "rate", "loss", "images"):
+        assert found[name] == run.metrics["test"][name]
+    for name, value in run.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name])
+    assert not again.model.training
+
+
+def test_the_directory_is_the_designs(run: lowerbound.Run) -> None:
+    names = {p.name for p in run.path.iterdir()} - {".lock"}
+    assert names == {
+        "spec.json", "env.json", "data.json", "history.jsonl", "timing.jsonl", "metrics.json", "weights.safetensors",
+        "checkpoints", "figures", "report.html", "README.md",
+    }  # fmt: skip
+    assert run.spec["objective"]["terms"]["kl"]["weight"] == 2
+    assert {"python", "torch", "numpy", "lowerbound"} <= set(run.env["versions"])
+    card = (run.path / "README.md").read_text()
+    assert f"{run.metrics['test']['elbo']:.2f}" in card
+    assert "not a likelihood" in card
+
+
+def test_history_has_both_splits_and_no_times(run: lowerbound.Run) -> None:
+    rows = run.history
+    assert {row["split"] for row in rows} == {"train", "validation"}
+    assert not any("second" in key for row in rows for key in row)
+    for row in rows:
+        assert row["elbo"] == pytest.approx(-(row["distortion"] + row["rate"]), abs=1e-4)
+        assert row["loss"] == pytest.approx(row["distortion"] + 2 * row["rate"], rel=1e-5)
+    assert rows[-1]["step"] == max(row["step"] for row in rows)
+    assert [r["seconds"] for r in run.timing if r["seconds"] < 0] == []
+
+
+def test_verbs_give_values_and_figures(run: lowerbound.Run) -> None:
+    from matplotlib.figure import Figure
+
+    for verb in (
+        lowerbound.sample,
+        lowerbound.reconstruct,
+        lowerbound.traverse,
+        lowerbound.interpolate,
+        lowerbound.codes,
+    ):
+        assert isinstance(verb(run), Figure)
+    codes, labels = lowerbound.embed(run)
+    assert labels is not None
+    assert codes.shape == (len(run.source.test), 3) == (len(labels), 3)
+    torch.testing.assert_close(codes[:7], run.model.encode(run.source.test.images(0, 7)).detach())
+    shown = run._repr_html_()
+    assert "<svg" in shown
+    assert f"{run.metrics['test']['elbo']:.2f}" in shown
+
+
+def test_the_lectures_verbs_on_the_trained_model(run: lowerbound.Run) -> None:
+    x = run.source.test.images(0, 5)
+    with torch.no_grad():
+        assert run.model.decode(torch.randn(64, 3)).aminmax().max <= 1
+        torch.testing.assert_close(run.model.reconstruct(x), run.model.decode(run.model.encode(x)))
+        assert run.model.sample(6).shape == (6, 1, 8, 8)
+    assert isinstance(run.model.posterior(x), torch.distributions.Distribution)
+    assert isinstance(run.model.prior(), torch.distributions.Distribution)
+    assert isinstance(run.model.likelihood(torch.randn(2, 3)), torch.distributions.Distribution)
+
+
+def test_the_best_weights_are_those_of_the_best_validation(tmp_path: Path) -> None:
+    """Told that an earlier validation was the best, the run takes that checkpoint's weights, and says so."""
+    from lowerbound import checkpoint
+    from lowerbound.begin import open_data, plan_spec, prepare
+
+    node, source = open_data("digits")
+    done, name = plan_spec(node, source, latents=2, assignments=[*FAST, "train.epochs=3"])
+    job = prepare(done, source, name=name, out=tmp_path / "r")
+    for _ in job.steps():
+        pass
+    rows = [row for row in job.run.history if row["split"] == "validation"]
+    assert job.tally.best == min(row["loss"] for row in rows)
+    earlier = rows[-2]
+    assert earlier["loss"] != rows[-1]["loss"]
+    job.tally.best, job.tally.best_step = earlier["loss"], earlier["step"]
+    run = job.finish()
+    assert run.metrics["weights"]["which"] == "best"
+    assert run.metrics["weights"]["step"] == earlier["step"]
+    assert run.metrics["validation"]["loss"] == earlier["loss"]
+    assert f"step {earlier['step']:,}" in run.weights_note
+    saved, _ = checkpoint.load(run.path / "checkpoints" / f"{earlier['step']:09d}")
+    assert all(torch.equal(saved["weights"][k], v) for k, v in run.model.state_dict().items())
+
+
+def test_a_worse_validation_is_counted_and_a_better_one_forgets_it() -> None:
+    from lowerbound.job import Tally
+
+    tally, seen = Tally(), []
+    for step, loss in enumerate([5.0, 4.0, 4.5, 4.0, 3.0]):
+        tally.judge(loss, step)
+        seen.append((tally.best, tally.best_step, tally.worse))
+    assert seen == [(5.0, 0, 0), (4.0, 1, 0), (4.0, 1, 1), (4.0, 1, 2), (3.0, 4, 0)]
+
+
+def test_without_validation_the_last_weights_are_taken_and_said(tmp_path: Path) -> None:
+    run = lowerbound.fit("digits", latents=2, out=tmp_path / "r", set=[*FAST, "data.validation=0"])
+    assert run.metrics["weights"]["which"] == "last"
+    assert "validation" not in run.metrics
+    assert "last weights" in run.weights_note
+
+
+def test_the_moving_average_is_what_is_judged_and_kept(tmp_path: Path) -> None:
+    run = lowerbound.fit("digits", latents=2, out=tmp_path / "r", set=[*FAST, "train.ema=0.9"])
+    assert run.metrics["weights"]["ema"] is True
+    assert "moving average" in run.weights_note
+    from lowerbound import checkpoint
+
+    tensors, _ = checkpoint.load(run.path / "checkpoints" / f"{run.metrics['weights']['step']:09d}")
+    name = "posterior.mu.weight"
+    assert torch.equal(run.model.state_dict()[name], tensors["ema"][f"module.{name}"])
+    assert not torch.equal(run.model.state_dict()[name], tensors["weights"][name])
+
+
+def test_early_stopping_stops_when_the_validation_does_not_become_better(tmp_path: Path) -> None:
+    run = lowerbound.fit(
+        "digits", latents=2, out=tmp_path / "r",
+        set=["train.epochs=40", "train.batch=32", "train.lr=0.3", "train.schedule=constant", "train.clip=1",
+             "train.patience=2"],
+    )  # fmt: skip
+    losses = [row["loss"] for row in run.history if row["split"] == "validation"]
+    assert len(losses) < 40
+    assert min(losses) == losses[-3]
+    with pytest.raises(UsageError, match="patience needs a validation"):
+        lowerbound.fit("digits", out=tmp_path / "s", set=["train.patience=2", "data.validation=0"])
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_schedules_end_is_reported(tmp_path: Path) -> None:
+    node = '{"kind": "linear", "end": 3.0, "until": 0.5}'
+    run = lowerbound.fit("digits", latents=2, out=tmp_path / "r", set=[*FAST, f"objective.terms.kl.weight={node}"])
+    assert run.metrics["beta"] == {"asked": 3.0, "reached": 3.0}
+    betas = [row["beta"] for row in run.history if row["split"] == "train"]
+    assert betas[0] < 1 < betas[-1] == 3.0
+    assert all(row["beta"] == 3.0 for row in run.history if row["split"] == "validation")
+
+
+class Encoder(nn.Module):
+    def __init__(self, shape: tuple[int, ...], width: int = 11) -> None:
+        super().__init__()
+        self.features = width
+        self.layer = nn.Linear(shape[1] * shape[2], width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.layer(x.flatten(1)))
+
+
+@pytest.fixture
+def registered() -> Iterator[str]:
+    spec.register("encoder", "own-encoder")(Encoder)
+    yield "own-encoder"
+    spec.REGISTRIES["encoder"].pop("own-encoder", None)
+
+
+def test_an_own_network_by_name_trains_saves_and_loads(tmp_path: Path, registered: str) -> None:
+    sets = [*FAST, f"model.posterior.net.kind={registered}", "model.posterior.net.width=13"]
+    run = lowerbound.fit("digits", latents=2, out=tmp_path / "r", set=sets)
+    again = lowerbound.load(run.path)
+    assert isinstance(again.model.posterior.net, Encoder)
+    assert again.model.posterior.net.features == 13
+    assert lowerbound.evaluate(again)["elbo"] == run.metrics["test"]["elbo"]
+    del spec.REGISTRIES["encoder"][registered]
+    with pytest.raises(UsageError, match=r"no encoder 'own-encoder'.*register"):
+        lowerbound.load(run.path)
+
+
+def own_model() -> lowerbound.VAE:
+    torch.manual_seed(7)
+    return lowerbound.VAE(
+        posterior.Gaussian(net=Encoder((1, 8, 8)), latents=2),
+        prior.Standard(2),
+        likelihood.Bernoulli(net=nets.MLP((2,), (1, 8, 8), hidden=(16,))),
+    )
+
+
+def test_an_own_module_as_net_trains_saves_and_loads(tmp_path: Path) -> None:
+    run = lowerbound.fit("digits", model=own_model(), out=tmp_path / "r", set=FAST)
+    assert run.metrics["test"]["elbo"] > -50
+    again = lowerbound.load(run.path, model=own_model())
+    assert lowerbound.evaluate(again)["elbo"] == run.metrics["test"]["elbo"]
+    with pytest.raises(UsageError, match=r"pass it, lowerbound\.load\(path, model=model\)"):
+        lowerbound.load(run.path)
+
+
+def test_a_model_that_does_not_fit_the_weights_is_said(tmp_path: Path, run: lowerbound.Run) -> None:
+    changed = json.loads((run.path / "spec.json").read_text())
+    changed["latents"] = 5
+    copy = tmp_path / "copy"
+    import shutil
+
+    shutil.copytree(run.path, copy)
+    (copy / "spec.json").write_text(json.dumps(changed))
+    with pytest.raises(StorageError, match="do not fit"):
+        _ = lowerbound.load(copy).model
+
+
+def test_a_tensor_in_memory_is_data_too(tmp_path: Path) -> None:
+    x = torch.rand(200, 3, 9, 7)
+    run = lowerbound.fit(x, latents=2, out=tmp_path / "r", set=["train.epochs=1", "train.batch=32"])
+    assert run.model.sample(2).shape == (2, 3, 9, 7)
+    with pytest.raises(UsageError, match="tensor given in Python"):
+        _ = lowerbound.load(run.path).source
+
+
+def test_an_interrupted_run_can_be_looked_at(tmp_path: Path) -> None:
+    from lowerbound.begin import open_data, plan_spec, prepare
+
+    node, source = open_data("digits")
+    done, name = plan_spec(node, source, latents=2, assignments=FAST)
+    job = prepare(done, source, name=name, out=tmp_path / "r")
+    steps = job.steps()
+    for _ in range(7):
+        next(steps)
+    steps.close()
+    run = lowerbound.load(tmp_path / "r")
+    assert run.model.sample(1).shape == (1, 1, 8, 8)
+    assert "not finished" in run._repr_html_()
+    with pytest.raises(StorageError, match="lowerbound resume"):
+        _ = run.metrics
+    assert lowerbound.resume(tmp_path / "r").metrics["weights"]["which"] == "best"
