@@ -128,9 +128,9 @@ def test_gaussian_is_scipys_and_integrates_to_one(sigma: float | str) -> None:
     px = part(torch.zeros(1, 3, dtype=torch.float64))
     x = torch.tensor([[0.5, 0.1]], dtype=torch.float64)
     want = scipy.stats.norm.logpdf(x.numpy(), [0.2, -1.0], scale).sum()
-    assert float(px.log_prob(x)) == pytest.approx(want, rel=1e-12)
+    assert float(px.log_prob(x).detach()) == pytest.approx(want, rel=1e-12)
     base = px.base_dist
-    density = lambda v: math.exp(base.log_prob(torch.tensor([v, v], dtype=torch.float64))[0, 0])  # noqa: E731
+    density = lambda v: math.exp(base.log_prob(torch.tensor([v, v], dtype=torch.float64))[0, 0].detach())  # noqa: E731
     assert scipy.integrate.quad(density, -8, 8)[0] == pytest.approx(1, abs=1e-8)
 
 

@@ -246,3 +246,18 @@ def test_an_interrupted_run_can_be_looked_at(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="lowerbound resume"):
         _ = run.metrics
     assert lowerbound.resume(tmp_path / "r").metrics["weights"]["which"] == "best"
+
+
+def test_data_that_changed_are_refused(tmp_path: Path) -> None:
+    import numpy as np
+
+    from lowerbound.errors import DataError
+
+    rng = np.random.default_rng(0)
+    path = tmp_path / "x.npy"
+    np.save(path, rng.random((200, 6), dtype=np.float32))
+    run = lowerbound.fit(path, out=tmp_path / "r", set=["train.epochs=1", "train.batch=32"])
+    assert lowerbound.load(run.path).source.shape == (6,)
+    np.save(path, rng.random((200, 6), dtype=np.float32))
+    with pytest.raises(DataError, match="not those it was trained on"):
+        _ = lowerbound.load(run.path).source

@@ -71,7 +71,7 @@ def prepare(
 ) -> Job:
     """Make a new run and the job that trains it; raises UsageError or DataError before anything is written."""
     job = plan_job(spec, source, device, model)
-    recorded = {"device": str(job.device), "recipe": name, **(env or {})}
+    recorded = {"device": str(pick_device(device)), "recipe": name, **(env or {})}
     job.run = Run.create(spec, source, out=out, name=f"{source.name}-{name}", env=recorded, own=model)
     return job
 

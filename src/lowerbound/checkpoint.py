@@ -27,7 +27,7 @@ Tensors = Mapping[str, Tensor]
 
 
 def pack(tensors: Tensors) -> bytes:
-    """Give the tensors as safetensors bytes, contiguous and on the processor; those that share memory each for itself."""
+    """Give the tensors as safetensors bytes: contiguous, on the processor, each for itself where they share memory."""
     return save_bytes(
         {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
     )
@@ -166,7 +166,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """Put named tensors back into an optimiser's state, laid out as its weights are; its groups are those of the plan."""
+    """Put named tensors back into an optimiser's state, laid out as its weights are; its groups are the plan's."""
     weights = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():

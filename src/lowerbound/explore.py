@@ -4,13 +4,15 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowerbound.vae import Model
 
 
-def embed(model: Model, blocks: Iterable[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+def embed(
+    model: Model, blocks: Iterable[tuple[Float[Tensor, "..."], Int[Tensor, "..."] | None]]
+) -> tuple[Float[Tensor, "N D"], Int[Tensor, " N"] | None]:
     """Give the codes of a split, (N, D), and its labels, (N,), if it has them."""
     codes, labels = [], []
     model.eval()
@@ -80,7 +82,7 @@ def manifold(model: Model, side: int = 20, reach: float = 0.99) -> tuple[Float[T
     return decode(model, z), values
 
 
-def decode(model: Model, z: Float[Tensor, "*B D"], batch: int = 500) -> Tensor:
+def decode(model: Model, z: Float[Tensor, "*B D"], batch: int = 500) -> Float[Tensor, "*rest"]:
     """Decode latents with any leading axes, ``batch`` at a time, without gradients."""
     flat = z.reshape(-1, z.shape[-1]).to(next(model.parameters()).device)
     model.eval()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -24,7 +25,7 @@ def held_out(run: Run) -> str:
     return next(split for split in ("test", "validation", "train") if sizes[split])
 
 
-def shown(run: Run, rows: slice) -> tuple[Tensor, Tensor | None]:
+def shown(run: Run, rows: slice) -> tuple[Float[Tensor, "n *X"], Int[Tensor, " n"] | None]:
     """Give some images of the held-out split, binarised as the data are, and their labels."""
     split = getattr(run.source, held_out(run))
     device = next(run.model.parameters()).device

@@ -74,7 +74,7 @@ class Job:
         every = self.plan.validate or math.ceil(len(self.source.train) / self.plan.batch)
         records = train(self.state, self.source, steps=self.total, batch=self.plan.batch, seed=self.run.spec["seed"])
         self.clock = time.monotonic()
-        self.run.cut(self.state.step)
+        self.run.cut(self.state.step)  # what came after the checkpoint is done again
         if self.state.step == 0:
             self.save()  # a disk that cannot take a checkpoint says so now
         try:

@@ -24,7 +24,7 @@ class Likelihood(nn.Module, ABC):
     real: ClassVar[bool] = False
 
     @abstractmethod
-    def forward(self, z: Tensor, c: Tensor | None = None) -> Distribution:
+    def forward(self, z: Float[Tensor, "*B D"], c: Tensor | None = None) -> Distribution:
         """Give p(x|z), with z's leading axes as its batch shape and one example's shape as its event."""
 
 

@@ -20,7 +20,9 @@ Size = Annotated[int, Ge(1)]
 Sizes = Annotated[Sequence[Size], MinLen(1)]
 
 
-def leading(net: Callable[[Tensor], Tensor], x: Tensor, event: int) -> Tensor:
+def leading(
+    net: Callable[[Tensor], Tensor], x: Float[Tensor, "*batch_and_event"], event: int
+) -> Float[Tensor, "*batch_and_result"]:
     """Apply a network that knows one batch axis to x with any number of leading axes.
 
     ``event`` is how many trailing axes belong to one example.

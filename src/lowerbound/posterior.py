@@ -22,18 +22,18 @@ class Posterior(nn.Module, ABC):
     density: ClassVar[bool] = True
 
     @abstractmethod
-    def params(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+    def params(self, x: Float[Tensor, "B *X"], c: Tensor | None = None) -> Float[Tensor, "B P"]:
         """Give the family's parameters for each x, so that one image's own q can be optimised from them."""
 
     @abstractmethod
-    def dist(self, params: Tensor) -> Distribution:
+    def dist(self, params: Float[Tensor, "*B P"]) -> Distribution:
         """Make the distribution of these parameters."""
 
     @abstractmethod
-    def centre(self, q: Distribution) -> Tensor:
+    def centre(self, q: Distribution) -> Float[Tensor, "*B D"]:
         """Give the code that stands for q: the mean where there is one."""
 
-    def forward(self, x: Tensor, c: Tensor | None = None) -> Distribution:
+    def forward(self, x: Float[Tensor, "B *X"], c: Tensor | None = None) -> Distribution:
         """Give q(z|x), with batch shape (B,)."""
         return self.dist(self.params(x, c))
 
@@ -86,6 +86,6 @@ class Gaussian(Posterior):
         sigma = torch.exp(0.5 * logvar)
         return Independent(Normal(mu, sigma, validate_args=False), 1, validate_args=False)
 
-    def centre(self, q: Distribution) -> Tensor:
+    def centre(self, q: Distribution) -> Float[Tensor, "*B D"]:
         """Give μ."""
         return q.mean

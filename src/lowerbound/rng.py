@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 BLOCK = 64
@@ -43,7 +44,9 @@ def noise(seed: int, purpose: str, position: int = 0) -> Iterator[None]:
         yield
 
 
-def blockwise(draw: Callable[[], Tensor], seed: int, purpose: str, start: int, stop: int) -> Tensor:
+def blockwise(
+    draw: Callable[[], Float[Tensor, "block *rest"]], seed: int, purpose: str, start: int, stop: int
+) -> Float[Tensor, "rows *rest"]:
     """Rows [start, stop) of an endless random sequence whose rows do not depend on how it is cut.
 
     ``draw`` makes `BLOCK` rows; block b is drawn under ``noise(seed, purpose, b)``.

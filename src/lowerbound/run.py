@@ -22,7 +22,7 @@ import torch
 from lowerbound import checkpoint, files
 from lowerbound import spec as specs
 from lowerbound.data import Source
-from lowerbound.errors import StorageError, UsageError
+from lowerbound.errors import DataError, StorageError, UsageError
 from lowerbound.vae import Model
 
 WEIGHTS = "weights.safetensors"
@@ -210,7 +210,13 @@ class Run:
         """The data it was trained on, loaded anew; raises DataError where they are gone or not the same."""
         if self.spec["data"] == {"kind": "own"}:
             raise UsageError(f"{self.path} was trained on a tensor given in Python: pass it to what needs it.")
-        return specs.build_source(self.spec)
+        source = specs.build_source(self.spec)
+        if _fingerprint(source.info) != _fingerprint(self.data):
+            raise DataError(
+                f"The data of {self.path} are not those it was trained on: their SHA-256 differs. "
+                f"Put back what {self.path / 'data.json'} names, or train anew."
+            )
+        return source
 
     @property
     def weights_note(self) -> str:
@@ -239,6 +245,10 @@ def load(path: str | Path, model: Model | None = None) -> Run:
         model: the model, built as it was, where the run was trained with one built in Python.
     """
     return Run.open(path, model)
+
+
+def _fingerprint(info: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+    return info.get("sha256"), [file.get("sha256") for file in info.get("files", [])]
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

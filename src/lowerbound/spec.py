@@ -82,6 +82,7 @@ def register(registry: str, kind: str) -> Callable[[Constructor], Constructor]:
     unknown registry or a name that is taken.
 
     Example:
+        >>> from torch import nn
         >>> @register("encoder", "doc-example")
         ... class Mine(nn.Module):
         ...     def __init__(self, shape, width: int = 8): ...

@@ -168,7 +168,7 @@ def backward(state: State, loss: Loss) -> None:
         value.backward(inputs=groups[player], retain_graph=player != last)
 
 
-def gradients_are_finite(state: State, loss: Loss, x: Tensor) -> None:
+def gradients_are_finite(state: State, loss: Loss, x: Float[Tensor, "B *X"]) -> None:
     """Clip the gradient where asked; raise DivergedError where it or the loss is not finite."""
     named = [*state.model.named_parameters(), *state.objective.named_parameters("objective")]
     grads = {name: p.grad for name, p in named if p.grad is not None}

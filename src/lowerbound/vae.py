@@ -96,22 +96,22 @@ class Model(nn.Module, ABC):
     """What objectives, measures, the command line and the page see: a Trace, and verbs that give tensors."""
 
     @abstractmethod
-    def forward(self, x: Tensor, c: Tensor | None = None, *, samples: int = 1) -> Trace:
+    def forward(self, x: Float[Tensor, "B *X"], c: Tensor | None = None, *, samples: int = 1) -> Trace:
         """Encode x, draw ``samples`` latents for each example, and decode them."""
 
     @abstractmethod
-    def encode(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+    def encode(self, x: Float[Tensor, "B *X"], c: Tensor | None = None) -> Float[Tensor, "B *event"]:
         """Give the code of each x: the posterior's centre."""
 
     @abstractmethod
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+    def decode(self, z: Float[Tensor, "*B D"], c: Tensor | None = None) -> Float[Tensor, "*rest"]:
         """Give the mean image of p(x|z)."""
 
     @abstractmethod
-    def draw_latents(self, n: int, *, seed: int, temperature: float = 1.0) -> Tensor:
+    def draw_latents(self, n: int, *, seed: int, temperature: float = 1.0) -> Float[Tensor, "n *event"]:
         """Draw n latents from the prior; row i depends on the seed and i only."""
 
-    def reconstruct(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+    def reconstruct(self, x: Float[Tensor, "B *X"], c: Tensor | None = None) -> Float[Tensor, "B *X"]:
         """Give the mean image at the code of each x."""
         return self.decode(self.encode(x, c), c)
 
@@ -123,7 +123,7 @@ class Model(nn.Module, ABC):
         temperature: float = 1.0,
         noise: bool = False,
         batch: int = 500,
-    ) -> Tensor:
+    ) -> Float[Tensor, "n *X"]:
         """Draw n new images: z from the prior, then the mean image of p(x|z), or x itself where ``noise``.
 
         Arguments:

@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Bernoulli
 
@@ -23,7 +24,7 @@ class CrossEntropy(Bernoulli):
         tensor([ True, False])
     """
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_prob(self, value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Give minus the cross-entropy, elementwise, in nats; grey values are let through."""
         logits, value = torch.broadcast_tensors(self.logits, value)
         return -F.binary_cross_entropy_with_logits(logits, value, reduction="none")

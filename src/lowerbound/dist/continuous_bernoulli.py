@@ -4,6 +4,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
@@ -32,7 +33,7 @@ class ContinuousBernoulli(Distribution):
     support = constraints.unit_interval
     has_rsample = True
 
-    def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
+    def __init__(self, logits: Float[Tensor, "..."], validate_args: bool | None = None) -> None:
         self.logits = logits
         super().__init__(logits.shape, validate_args=validate_args)
 
@@ -40,7 +41,7 @@ class ContinuousBernoulli(Distribution):
         """Expand the batch, as every torch distribution does."""
         return ContinuousBernoulli(self.logits.expand(batch_shape), validate_args=False)
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_prob(self, value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Give the log density, elementwise, in nats."""
         if self._validate_args:
             self._validate_sample(value)
@@ -48,14 +49,14 @@ class ContinuousBernoulli(Distribution):
         return log_normaliser(l) - F.binary_cross_entropy_with_logits(l, x, reduction="none")
 
     @property
-    def mean(self) -> Tensor:
+    def mean(self) -> Float[Tensor, "..."]:
         """Give E[x] = 1 / (1 - exp(-l)) - 1 / l."""
         near, l = _split(self.logits)
         series = 0.5 + self.logits / 12 - self.logits**3 / 720 + self.logits**5 / 30240
         return torch.where(near, series, -1 / torch.expm1(-l) - 1 / l)
 
     @property
-    def variance(self) -> Tensor:
+    def variance(self) -> Float[Tensor, "..."]:
         """Give Var[x] = 1 / l² - 1 / (4 sinh²(l / 2))."""
         near, l = _split(self.logits)
         s = self.logits**2
@@ -63,13 +64,13 @@ class ContinuousBernoulli(Distribution):
         tail = torch.exp(-l.abs())  # 1 / (4 sinh²(l/2)) = e^-|l| / (1 - e^-|l|)², which cannot overflow
         return torch.where(near, series, 1 / l**2 - tail / (1 - tail) ** 2)
 
-    def rsample(self, sample_shape: Shape = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Shape = torch.Size()) -> Float[Tensor, "..."]:  # noqa: B008
         """Draw by the inverse of the distribution function, which is differentiable in the logit."""
         shape = self._extended_shape(sample_shape)
         u = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
         return self.icdf(u)
 
-    def icdf(self, value: Tensor) -> Tensor:
+    def icdf(self, value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Give log(1 + u (e^l - 1)) / l, from the side on which e^l cannot overflow."""
         l, u = torch.broadcast_tensors(self.logits, value)
         near, far = _split(l, 1e-5)  # expm1 and log1p hold down to here
@@ -80,7 +81,7 @@ class ContinuousBernoulli(Distribution):
         return torch.where(near, series, x).clamp(0, 1)
 
 
-def log_normaliser(l: Tensor) -> Tensor:
+def log_normaliser(l: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Give log C = log(l / tanh(l / 2)), and its series log 2 + log(1 + l²/12 - …) near l = 0.
 
     Example:

@@ -1,6 +1,7 @@
 """The normal distribution whose variance is the one that fits best."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Normal
 
@@ -18,7 +19,7 @@ class OptimalNormal(Normal):
     Reference: Simple and effective VAE training with calibrated decoders (Rybkin, Daniilidis and Levine, 2021).
     """
 
-    def __init__(self, loc: Tensor, variance_buffer: Tensor) -> None:
+    def __init__(self, loc: Float[Tensor, "..."], variance_buffer: Float[Tensor, ""]) -> None:
         super().__init__(loc, variance_buffer.sqrt().to(loc.dtype), validate_args=False)
         self.variance_buffer = variance_buffer
 
@@ -26,7 +27,7 @@ class OptimalNormal(Normal):
         """Expand the batch, as every torch distribution does."""
         return OptimalNormal(self.loc.expand(batch_shape), self.variance_buffer)
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_prob(self, value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Give the log density at the optimal σ, elementwise, in nats, and update the buffer."""
         with torch.no_grad():
             mse = (value - self.loc).square().mean(dtype=self.variance_buffer.dtype).clamp_min(FLOOR)

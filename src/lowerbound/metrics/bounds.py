@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowerbound import rng
@@ -16,7 +17,7 @@ SEED = 20131220  # of the evaluation's noise: fixed, so that models are compared
 def evaluate(
     model: Model,
     objective: Objective,
-    blocks: Iterable[tuple[Tensor, Tensor | None]],
+    blocks: Iterable[tuple[Float[Tensor, "..."], Int[Tensor, "..."] | None]],
     *,
     step: int,
     samples: int | None = None,
