@@ -109,7 +109,7 @@ def test_saving_a_step_again_replaces_a_damaged_one_and_keeps_it_aside(tmp_path:
     (path / "weights.safetensors").write_bytes(b"")
     saved(tmp_path, 3)
     assert same(checkpoint.load(path), parts(), STATE)
-    (aside,) = tmp_path.glob("*.damaged-*")
+    (aside,) = tmp_path.glob("*.aside-*")
     assert (aside / "weights.safetensors").read_bytes() == b""
     assert checkpoint.listed(tmp_path) == [path]
 
@@ -125,7 +125,7 @@ def test_the_newest_two_and_the_kept_stay(tmp_path: Path) -> None:
 
 
 def test_steps_are_ordered_as_numbers(tmp_path: Path) -> None:
-    for name in ("000000009", "1000000000", "000000100", "12.damaged-ab", ".tmp-000000999-aa", "notes"):
+    for name in ("000000009", "1000000000", "000000100", "12.aside-ab", ".tmp-000000999-aa", "notes"):
         (tmp_path / name).mkdir()
     assert [int(path.name) for path in checkpoint.listed(tmp_path)] == [10**9, 100, 9]
 
@@ -413,9 +413,10 @@ def test_a_file_that_cannot_be_written_keeps_what_it_was(tmp_path: Path, monkeyp
     path = tmp_path / "spec.json"
     files.write(path, b"old")
     for name in ("fsync", "replace"):
-        with monkeypatch.context() as patch, pytest.raises(StorageError, match=r"spec\.json .*disk is full.*3 needed"):
+        with monkeypatch.context() as patch:
             patch.setattr(os, name, lambda *_: full(0))
-            files.write(path, b"new")
+            with pytest.raises(StorageError, match=r"spec\.json .*disk is full.*3 needed"):
+                files.write(path, b"new")
         assert path.read_bytes() == b"old"
         assert list(tmp_path.iterdir()) == [path]
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from commandline import at, begin, call, ended, interrupt, killed, rows, saved, tree
+
 # 1,017 images to train on, and 600 to validate on so that a validation takes long enough to be caught at it
 DIGITS = ("train", "digits", "--validation", "600", "--epochs", "3", "--set", "train.save=6", "--set", "train.log=3")
 BASE = (*DIGITS, "--set", "train.validate=12")
@@ -137,12 +138,11 @@ def test_asked_to_stop(tmp_path: Path, golden: Callable[[], Path]) -> None:
     path = tmp_path / "run"
     words: tuple[str | Path, ...] = (*BASE, "--out", path)
     for number in (signal.SIGTERM, signal.SIGINT):
-        code, out, err = interrupt(begin(*words), Moments(path).between_checkpoints, number)
+        code, _, err = interrupt(begin(*words), Moments(path).between_checkpoints, number)
         assert code == 75
         step = max(saved(path))  # none is lost: it is saved between two steps, wherever that is
-        assert err == (
-            f"lowerbound: Stopped at step {step} of {TOTAL}; everything is saved. Go on with: lowerbound resume {path}\n"
-        )
+        stopped = f"Stopped at step {step} of {TOTAL}; everything is saved."
+        assert err == f"lowerbound: {stopped} Go on with: lowerbound resume {path}\n"
         assert rows(path)[-1]["step"] in range(step - 2, step + 1)
         words = ("resume", path)
     assert f"Going on with {path} at step {step} of {TOTAL}." in finished(begin(*words))

@@ -40,7 +40,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         assert call(*words) == code
         err = capsys.readouterr().err
         assert "Traceback" not in err
-        assert err.count("lowerbound: ") == 1 or (code == USAGE and "For full helptext, run lowerbound" in err)
+        assert err.count("lowerbound: ") == 1 or (code == USAGE and "--help" in err)
         assert tree(Path()) == before
         assert sorted(path for path in Path().rglob("*") if path.is_dir()) == folders
         return err
@@ -291,7 +291,7 @@ def test_a_flipped_byte_in_the_newest_checkpoint(
     assert call(*advice) == 0
     assert f"Going on with run at step {before} of {newest}" in capsys.readouterr().out
     assert (small / "weights.safetensors").read_bytes() == good
-    (aside,) = (small / "checkpoints").glob("*.damaged-*")
+    (aside,) = (small / "checkpoints").glob("*.aside-*")
     assert (aside / "optimizer.safetensors").read_bytes() == data
 
 

@@ -81,8 +81,8 @@ def _place(folder: Path, target: Path, files: Mapping[str, bytes]) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged checkpoint, so that it is neither used nor lost."""
-    aside = path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:4]}")
+    """Rename a checkpoint that is damaged or newer than wanted, so that it is neither used nor lost."""
+    aside = path.with_name(f"{path.name}.aside-{uuid.uuid4().hex[:4]}")
     os.rename(path, aside)
     return aside
 

@@ -227,8 +227,9 @@ def scatter(
             a, b = z[y == kind].T
             ax.scatter(a, b, color=CLASSES[i % 10], marker="o^"[i // 10], label=_plain(name), **dots)
         _legend(ax)
-    ax.set_aspect("equal", "datalim")
-    if float(np.ptp(z, axis=0).max()) < 1e-3:  # all latents collapsed: one point has no extent that could be the view
+    if float(np.ptp(z, axis=0).max()) > 1e-3:
+        ax.set_aspect("equal", "datalim")
+    else:  # all latents collapsed: one point has no extent that could be the view
         ax.set(xlim=(z[0, 0] - 1, z[0, 0] + 1), ylim=(z[0, 1] - 1, z[0, 1] + 1))
     ax.set(xlabel=_plain(axes[0]), ylabel=_plain(axes[1]))
     _title(ax, title)

@@ -75,6 +75,8 @@ class Job:
         records = train(self.state, self.source, steps=self.total, batch=self.plan.batch, seed=self.run.spec["seed"])
         self.clock = time.monotonic()
         self.run.cut(self.state.step)  # what came after the checkpoint is done again
+        if self.state.step < self.total and not self.stopped_early():
+            self.run.unfinish()
         if self.state.step == 0:
             self.save()  # a disk that cannot take a checkpoint says so now
         try:

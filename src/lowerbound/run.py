@@ -151,6 +151,11 @@ class Run:
         except OSError as error:
             raise files.storage_error(path, error) from error
 
+    def unfinish(self) -> None:
+        """Take away what `finish` made of a later step, before training goes on from an earlier one."""
+        for name in ("metrics.json", WEIGHTS):
+            (self.path / name).unlink(missing_ok=True)
+
     def cut(self, step: int) -> None:
         """Cut history and timing back to a step, atomically: what came after it will be done again."""
         for path in (self.path / "history.jsonl", self.path / "timing.jsonl"):

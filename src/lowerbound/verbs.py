@@ -212,11 +212,17 @@ def _figures(found: dict[str, Any]) -> str:
 # verbs on a trained run
 
 
+def _open(path: str) -> Run:
+    """Open a run under the settings of the command line that trained it, so that figures are the same to the last bit."""
+    process.tune()
+    return Run.open(path)
+
+
 def evaluate(path: str, split: str, samples: int, as_json: bool) -> None:
     """Print elbo, distortion and rate of a split."""
     if samples < 1:
         raise UsageError(f"--samples is {samples}: at least 1 is needed.")
-    run = Run.open(path)
+    run = _open(path)
     found = begin.evaluate(run, split, samples=samples)
     if as_json:
         print(json.dumps(found))
@@ -233,7 +239,7 @@ def sample(args: "cli.Sample") -> None:
         raise UsageError(f"--number is {args.number}: at least 1 is needed.")
     if not 0 <= args.temperature < math.inf:
         raise UsageError(f"--temperature is {args.temperature}: it must be a number of at least 0.")
-    run = Run.open(args.run)
+    run = _open(args.run)
     settings: dict[str, Any] = {"seed": args.seed, "temperature": args.temperature, "noise": args.noise}
     if args.out and args.out.endswith(".npy"):
         with torch.inference_mode():
@@ -247,7 +253,7 @@ def reconstruct(path: str, number: int, out: str | None) -> None:
     """Write a picture of reconstructions."""
     if number < 1:
         raise UsageError(f"--number is {number}: at least 1 is needed.")
-    run = Run.open(path)
+    run = _open(path)
     _picture(run, "reconstructions", gallery.reconstruct(run, number), out)
 
 
@@ -257,7 +263,7 @@ def traverse(args: "cli.Traverse") -> None:
         raise UsageError(f"--latents is {args.latents}: at least 1 is needed.")
     if not 0 < args.reach < math.inf:
         raise UsageError(f"--reach is {args.reach}: it must be a number above 0.")
-    run = Run.open(args.run)
+    run = _open(args.run)
     _picture(run, "traversal", gallery.traverse(run, args.latents, image=args.image, reach=args.reach), args.out)
 
 
@@ -267,14 +273,14 @@ def interpolate(args: "cli.Interpolate") -> None:
         raise UsageError("Give both --start and --end, or neither.")
     if args.steps < 2:
         raise UsageError(f"--steps is {args.steps}: at least the two ends are needed.")
-    run = Run.open(args.run)
+    run = _open(args.run)
     pairs = None if args.start is None or args.end is None else [(args.start, args.end)]
     _picture(run, "interpolation", gallery.interpolate(run, pairs, steps=args.steps, kind=args.kind), args.out)
 
 
 def embed(path: str, split: str, out: str | None) -> None:
     """Write the codes of a split, with labels and rows, as .npz and .csv."""
-    run = Run.open(path)
+    run = _open(path)
     codes, labels = begin.embed(run, split)
     rows = getattr(run.source, split).rows
     stem = Path(out) if out else run.path / f"codes-{split}"
@@ -292,7 +298,7 @@ def embed(path: str, split: str, out: str | None) -> None:
 
 def report(path: str) -> None:
     """Make figures and report anew."""
-    run = Run.open(path)
+    run = _open(path)
     run.metrics  # noqa: B018 - says what to do where the run is not finished
     say(f"Report: {gallery.write(run)}")
 
