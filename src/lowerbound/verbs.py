@@ -213,7 +213,7 @@ def _figures(found: dict[str, Any]) -> str:
 
 
 def _open(path: str) -> Run:
-    """Open a run under the settings of the command line that trained it, so that figures are the same to the last bit."""
+    """Open a run under the process settings that it was trained under, so that figures agree to the last bit."""
     process.tune()
     return Run.open(path)
 
