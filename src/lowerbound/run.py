@@ -60,6 +60,7 @@ class Run:
         data = {
             **source.info,
             "name": source.name,
+            "origin": list(dict.fromkeys(file["from"] for file in source.info.get("files", []) if "from" in file)),
             "shape": list(source.shape),
             "unit": source.unit,
             "binarise": source.binarise,

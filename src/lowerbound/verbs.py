@@ -140,6 +140,9 @@ def _introduce(task: job.Job, name: str) -> None:
     shape = "×".join(map(str, known["shape"]))
     counts = ", ".join(f"{n:,} {split}" for split, n in known["images"].items())
     say(f"Data: {source.name}, {'images' if len(source.shape) == 3 else 'vectors'} of {shape}: {counts}.")
+    if known["origin"]:
+        cache = f", kept in {known['cache']}" if "cache" in known else ""
+        say(f"  From: {'; '.join(known['origin'])}{cache}.")
     for note in known.get("notes", []):
         say(f"  {note}")
     chosen = recipes.recipe(name)
