@@ -130,8 +130,8 @@ def manifold(run: Run) -> Figure:
     return figures.manifold(images.cpu(), values)
 
 
-def codes(run: Run, n: int = 5000) -> Figure:
-    """Show the codes of held-out images, coloured by label: two latents as they are, more by PCA."""
+def codes(run: Run, n: int = 10_000) -> Figure:
+    """Show the codes of the first n held-out images, coloured by label: two latents as they are, more by PCA."""
     blocks = run.source.blocks(held_out(run))
     z, labels = explore.embed(run.model, blocks)
     z, labels = z[:n].cpu(), None if labels is None else labels[:n].cpu()
@@ -153,7 +153,7 @@ def pictures(run: Run) -> list[tuple[str, str, str, Callable[[], Figure]]]:
         ("samples", "New samples", "z is drawn from the prior and decoded: p(x|z)'s mean.", lambda: sample(run)),
         ("reconstructions", "Reconstructions", f"Images of the {split} split, and what their codes decode to.",
          lambda: reconstruct(run)),
-        ("codes", "The latent space", f"The code of each image of the {split} split.", lambda: codes(run)),
+        ("codes", "The latent space", f"The codes of (at most 10,000) images of the {split} split.", lambda: codes(run)),
     ]  # fmt: skip
     if is_image(run):
         some += [
