@@ -153,7 +153,8 @@ def pictures(run: Run) -> list[tuple[str, str, str, Callable[[], Figure]]]:
         ("samples", "New samples", "z is drawn from the prior and decoded: p(x|z)'s mean.", lambda: sample(run)),
         ("reconstructions", "Reconstructions", f"Images of the {split} split, and what their codes decode to.",
          lambda: reconstruct(run)),
-        ("codes", "The latent space", f"The codes of (at most 10,000) images of the {split} split.", lambda: codes(run)),
+        ("codes", "The latent space", f"The codes of images of the {split} split, at most 10,000.",
+         lambda: codes(run)),
     ]  # fmt: skip
     if is_image(run):
         some += [
