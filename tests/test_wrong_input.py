@@ -73,6 +73,8 @@ WRONG_WORDS = [
     (("--validation", "-3"), "-3"),
     (("--size", "abc"), "--size 'abc': write it as WIDTHxHEIGHT, such as 64x48"),
     (("--size", "8x8"), "size"),
+    (("--validation", "2.5"), "data.validation is 2.5"),
+    (("--validation", "nan"), "data.validation is nan"),
     (("--device", "nonsense"), "The device 'nonsense' is not there; there is: "),
     (("--device", "cuda:x"), "cuda"),
     (("--seeds", "2", "--device", "nonsense"), "The device 'nonsense' is not there"),

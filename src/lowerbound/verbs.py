@@ -128,8 +128,7 @@ def _data_arguments(args: "cli.Train") -> dict[str, Any]:
             raise UsageError(f"--size {args.size!r}: write it as WIDTHxHEIGHT, such as 64x48.")
         given["size"] = [int(match[1]), int(match[2])]
     if args.validation is not None:
-        whole = args.validation >= 1 or args.validation == 0
-        given["validation"] = int(args.validation) if whole else args.validation
+        given["validation"] = int(args.validation) if args.validation.is_integer() else args.validation
     return {name: value for name, value in given.items() if value is not None}
 
 
