@@ -261,3 +261,39 @@ def test_data_that_changed_are_refused(tmp_path: Path) -> None:
     np.save(path, rng.random((200, 6), dtype=np.float32))
     with pytest.raises(DataError, match="not those it was trained on"):
         _ = lowerbound.load(run.path).source
+
+
+def test_samples_carry_no_gradient_and_decoding_does(run: lowerbound.Run) -> None:
+    assert run.model.sample(3).numpy().shape == (3, 1, 8, 8)
+    assert run.model.sample(3, noise=True).requires_grad is False
+    assert run.model.decode(torch.zeros(1, 3)).requires_grad is True
+
+
+def test_a_finished_run_without_its_weights_takes_no_others(tmp_path: Path, run: lowerbound.Run) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    (copy / "weights.safetensors").unlink()
+    with pytest.raises(StorageError, match=r"weights\.safetensors is missing: lowerbound resume"):
+        _ = lowerbound.load(copy).model
+    assert torch.equal(lowerbound.resume(copy).model.sample(2, seed=0), run.model.sample(2, seed=0))
+
+
+def test_an_interpolation_names_rows_and_classes(run: lowerbound.Run) -> None:
+    figure = lowerbound.interpolate(run, [(0, 1)], kind="linear")
+    texts = [text.get_text() for axes in figure.axes for text in [*axes.texts, *axes.get_yticklabels()]]
+    _, labels = next(iter(run.source.blocks("test")))
+    assert labels is not None
+    assert f"row 0 ({int(labels[0])}) → row 1 ({int(labels[1])}), linear" in [
+        *texts,
+        *(t.get_text() for t in figure.texts),
+    ]
+
+
+def test_the_report_calls_a_cross_entropy_no_bound_and_a_likelihood_one(tmp_path: Path, run: lowerbound.Run) -> None:
+    page = (run.path / "report.html").read_text()
+    assert "log p(x) ≥ elbo" not in page
+    assert "a lower bound of the log-likelihood" not in page
+    proper = lowerbound.fit("digits", latents=2, out=tmp_path / "r", set=[*FAST, "data.binarise=static"])
+    assert "log p(x) ≥ elbo" in (proper.path / "report.html").read_text()

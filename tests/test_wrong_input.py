@@ -1,5 +1,6 @@
 """What is wrong is said once, with its name and what to do, by the right exit code; and nothing half is left behind."""
 
+import contextlib
 import io
 import json
 import os
@@ -17,8 +18,12 @@ import pytest
 from PIL import Image
 
 from commandline import at, begin, call, ended, run, saved, tree
+from lowerbound import begin as begin_
 from lowerbound import checkpoint
+from lowerbound import run as run_
 from lowerbound.data.fetch import cache_folder
+from lowerbound.errors import StoppedError
+from lowerbound.progress import Stop, work
 
 USAGE, DATA, DIVERGED, STORAGE = 2, 3, 4, 5
 TINY = ("--epochs", "0.5", "--set", "train.batch=8")
@@ -488,6 +493,27 @@ def test_stopped_before_it_began() -> None:
     assert err.count("\n") == 1
     assert "Stopped" in err
     assert "Traceback" not in err
+
+
+def test_a_stop_that_is_lost_on_its_way_is_remembered(tmp_path: Path) -> None:
+    node, source = begin_.open_data("digits")
+    job = begin_.prepare(begin_.plan_spec(node, source)[0], source, name="vae", out=tmp_path / "run")
+    stop = Stop()
+    with stop.listening(), contextlib.suppress(Exception):  # as in a library that is being imported
+        signal.raise_signal(signal.SIGTERM)
+    assert stop.asked
+    with pytest.raises(StoppedError, match="Stopped at step 1 of"):
+        work(job, stop)
+    assert saved(tmp_path / "run") == [0, 1]
+
+
+def test_stopped_while_its_folder_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node, source = begin_.open_data("digits")
+    spec, _ = begin_.plan_spec(node, source)
+    with Stop().listening(), pytest.raises(StoppedError):
+        monkeypatch.setattr(run_, "environment", lambda: signal.raise_signal(signal.SIGINT))
+        begin_.prepare(spec, source, name="vae", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_debug_shows_where(tmp_path: Path) -> None:

@@ -104,8 +104,8 @@ def suits(model: Model, source: Source) -> None:
         low, high = float(source.train.x.min()), float(source.train.x.max())
         raise DataError(
             f"The values of {source.name} lie in [{low:g}, {high:g}], and the likelihood "
-            f"{type(model.likelihood).__name__} takes [0, 1] only. Scale them, or take a likelihood of the real line: "
-            "--set model.likelihood.kind=gaussian"
+            f"{type(model.likelihood).__name__} takes [0, 1] only. Scale them (0 to 255: --set data.scale=255), "
+            "or take a likelihood of the real line: --set model.likelihood.kind=gaussian"
         )
 
 

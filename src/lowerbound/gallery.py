@@ -109,8 +109,17 @@ def interpolate(
         a, b = (run.model.encode(x) for x in ends)
     kinds: tuple[Literal["linear", "spherical"], ...] = ("linear", "spherical") if kind == "both" else (kind,)
     rows = torch.stack([explore.interpolate(a, b, steps, k) for k in kinds], dim=1).flatten(0, 1)
-    labels = [f"{i} → {j}, {k}" for i, j in pairs for k in kinds]
+    labels = [f"{_row(run, i)} → {_row(run, j)}, {k}" for i, j in pairs for k in kinds]
     return figures.interpolation(explore.decode(run.model, rows).cpu(), labels)
+
+
+def _row(run: Run, i: int) -> str:
+    """Name a held-out image by its row, and by its class where it has one: a bare number reads as a digit."""
+    _, labels = shown(run, slice(i, i + 1))
+    classes = run.data.get("classes")
+    if labels is None:
+        return f"row {i}"
+    return f"row {i} ({classes[int(labels)] if classes else int(labels)})"
 
 
 def default_pairs(run: Run, count: int = 4) -> list[tuple[int, int]]:

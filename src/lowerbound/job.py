@@ -207,5 +207,6 @@ def likelihood_note(model: Model, source: Source) -> dict[str, Any]:
     with torch.inference_mode():
         px = model.likelihood(model.encode(x))
         density = bool(px.support.check(x).all())
-    note = "" if density else "a cross-entropy on grey pixels, which is not a likelihood"
+    pixels = "grey pixels" if source.shape[0] == 1 else "pixels between 0 and 1"
+    note = "" if density else f"a cross-entropy on {pixels}, which is not a likelihood"
     return {"name": type(model.likelihood).__name__, "density": density, "note": note}

@@ -20,7 +20,11 @@ PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 
 
 class Stop:
-    """Remembers that SIGINT or SIGTERM came; a second signal, or one outside the training, stops at once."""
+    """Remembers that SIGINT or SIGTERM came; a second signal, or one outside the training, stops at once.
+
+    It is remembered even where it stops at once: what is raised in a handler can be lost in whatever code it hits (an
+    ``except Exception`` of a library that is being imported), and the training then stops at its first step instead.
+    """
 
     def __init__(self) -> None:
         self.asked = False
@@ -37,9 +41,9 @@ class Stop:
                 signal.signal(s, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.asked or not self.training:
+        again, self.asked = self.asked, True
+        if again or not self.training:
             raise StoppedError("Stopped. What was saved stays.")
-        self.asked = True
 
 
 def work(job: Job, stop: Stop) -> None:

@@ -18,9 +18,9 @@ from lowerbound import figures, files
 
 WIDEST = 1800  # pixels of a picture in the page, which shows at most half as many; the run's folder keeps the whole
 CROSS_ENTROPY = (
-    "<p>Cross-entropy on grey pixels is not a likelihood: the number compares only with other runs of the same kind. "
-    "For one that is, take <code>--set model.likelihood.kind=continuous-bernoulli</code> or "
-    "<code>--binarise dynamic</code>.</p>"
+    "<p>Cross-entropy on pixels between 0 and 1 is not a likelihood: the number compares only with other runs of the "
+    "same kind. For one that is, take <code>--set model.likelihood.kind=continuous-bernoulli</code>, "
+    "<code>--recipe sigma-vae</code> (for photographs) or <code>--binarise dynamic</code>.</p>"
 )
 SCRIPT = """
 for (const block of document.querySelectorAll(".command")) {
@@ -420,14 +420,17 @@ def _reading(c: Content) -> str:
     weighed = (
         c.metrics.get("beta") and "<p><b>β</b> weighs the rate in what is minimised, distortion + β · rate. The elbo "
     )
+    bound = (c.metrics.get("likelihood") or {}).get("density") is not False
+    meaning = "a lower bound of the log-likelihood" if bound else "here a score and not a bound, see the box above"
+    formula = "log p(x) ≥ elbo" if bound else "elbo"
     weighed = f"{weighed}above is always that of β = 1, so that runs with different β compare.</p>" if weighed else ""
     return f"""<h2>How to read this page</h2>
-<p class="formula">log p(x) ≥ elbo = −(distortion + rate)
+<p class="formula">{formula} = −(distortion + rate)
 = E<sub>q(z|x)</sub>[log p(x|z)] − KL(q(z|x) ‖ p(z))</p>
 <p><b>Distortion</b> is what is lost on the way through the latents: −log p(x|z) of an input under its own code. Lower
 means closer reconstructions. <b>Rate</b> is what the latents tell about the input, in nats (1 nat = 1.44 bits). The
-<b>elbo</b> is a lower bound of the log-likelihood: higher is better. The ± is one standard error of the mean over the
-split: two runs that differ by less than about two of them are not told apart.</p>
+<b>elbo</b> is {meaning}: higher is better. The ± is one standard error of the mean over the split.
+It says nothing of the seed of weights and noise: <code>lowerbound train --seeds 3</code> shows that spread.</p>
 <p>A latent has <b>collapsed</b> when its posterior is the prior whatever the input is; its KL is then near 0.</p>
 {weighed}"""
 

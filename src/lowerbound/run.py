@@ -71,7 +71,7 @@ class Run:
             run.write_json("env.json", {**environment(), **env})
             run.write_json("data.json", data)
             run.write_json("spec.json", spec)  # last: without it the folder is no run
-        except (OSError, StorageError) as error:
+        except BaseException as error:  # a signal among them
             shutil.rmtree(path, ignore_errors=True)  # half a run is no run, and nothing is in it yet
             raise files.storage_error(path, error) if isinstance(error, OSError) else error from None
         return run
@@ -80,6 +80,9 @@ class Run:
     def open(cls, path: str | Path, own: Model | None = None) -> "Run":
         """Open a run's directory; raises UsageError where it is none, or used a part that is not registered."""
         path = Path(path)
+        if (path / "seeds.json").is_file():
+            runs = ", ".join(str(run) for run in sorted(path.glob("seed-*")))
+            raise UsageError(f"{path} holds the runs of several seeds: give one of them ({runs}).")
         if not (path / "spec.json").is_file():
             raise UsageError(
                 f"{path} is not a run: it has no spec.json. Give the directory that lowerbound train printed."
@@ -197,6 +200,8 @@ class Run:
 
     def _weights(self) -> dict[str, torch.Tensor]:
         path = self.path / WEIGHTS
+        if not path.exists() and self.finished:
+            raise StorageError(f"{path} is missing: lowerbound resume {self.path} writes it anew from the checkpoints.")
         if not path.exists():
             saved = checkpoint.listed(self.checkpoints)
             if not saved:

@@ -124,7 +124,7 @@ class Model(nn.Module, ABC):
         noise: bool = False,
         batch: int = 500,
     ) -> Float[Tensor, "n *X"]:
-        """Draw n new images: z from the prior, then the mean image of p(x|z), or x itself where ``noise``.
+        """Draw n new images: z from the prior, then the mean image of p(x|z), or x itself where ``noise``; no gradient.
 
         Arguments:
             n: how many; image i is the same whatever n and batch are.
@@ -136,7 +136,8 @@ class Model(nn.Module, ABC):
         seed = int(torch.randint(2**62, ())) if seed is None else seed
         z = self.draw_latents(n, seed=seed, temperature=temperature)
         show = self._pixels(seed) if noise else lambda z, start: self.decode(z)
-        return torch.cat([show(z[i : i + batch], i) for i in range(0, n, batch)] or [self.decode(z)])
+        with torch.no_grad():
+            return torch.cat([show(z[i : i + batch], i) for i in range(0, n, batch)] or [self.decode(z)])
 
     def _pixels(self, seed: int) -> Callable[[Tensor, int], Tensor]:
         raise UsageError(f"{type(self).__name__} has no single p(x|z) to draw from: leave out noise.")
