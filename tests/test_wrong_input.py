@@ -510,8 +510,8 @@ def test_a_stop_that_is_lost_on_its_way_is_remembered(tmp_path: Path) -> None:
 def test_stopped_while_its_folder_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     node, source = begin_.open_data("digits")
     spec, _ = begin_.plan_spec(node, source)
+    monkeypatch.setattr(run_, "environment", lambda: signal.raise_signal(signal.SIGINT))
     with Stop().listening(), pytest.raises(StoppedError):
-        monkeypatch.setattr(run_, "environment", lambda: signal.raise_signal(signal.SIGINT))
         begin_.prepare(spec, source, name="vae", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
