@@ -196,6 +196,11 @@ def test_numbers_that_no_model_takes(refused: Callable[..., str], capsys: pytest
     assert call("train", "wide.npy", *TINY, "--set", advice, "--out", "wide") == 0
     assert json.loads(Path("wide/metrics.json").read_bytes())["likelihood"]["name"] == "Gaussian"
     assert capsys.readouterr().err == ""
+    np.save("grey.npy", np.nan_to_num(x) * 255)
+    scale, kind = re.findall(r"--set ([^\s)]+)", refused(DATA, "train", "grey.npy", *TINY))
+    assert (scale, kind) == ("data.scale=255", "model.likelihood.kind=gaussian")
+    assert call("train", "grey.npy", *TINY, "--set", scale, "--out", "grey") == 0
+    assert json.loads(Path("grey/data.json").read_bytes())["unit"] is True
 
 
 def images(folder: str, count: int, size: tuple[int, int] = (12, 10)) -> None:

@@ -102,9 +102,10 @@ def suits(model: Model, source: Source) -> None:
     """Raise DataError where the likelihood cannot take the data's values."""
     if isinstance(model, VAE) and not source.unit and not model.likelihood.real:
         low, high = float(source.train.x.min()), float(source.train.x.max())
+        scale = "--set data.scale=255" if low >= 0 and 1 < high <= 255 else "scale them"
         raise DataError(
             f"The values of {source.name} lie in [{low:g}, {high:g}], and the likelihood "
-            f"{type(model.likelihood).__name__} takes [0, 1] only. Scale them (0 to 255: --set data.scale=255), "
+            f"{type(model.likelihood).__name__} takes [0, 1] only. Bring them there ({scale}), "
             "or take a likelihood of the real line: --set model.likelihood.kind=gaussian"
         )
 
