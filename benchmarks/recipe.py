@@ -38,7 +38,7 @@ def main() -> None:
         rows.append({"batch": batch, "lr": lr, "loss": round(last["loss"], 2), "seconds": round(seconds, 1)})
         print(rows[-1], flush=True)
     found = {"env": environment(), "settings": settings, "seed": SEED, "epochs": 4, "split": "validation", "rows": rows}
-    Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    (Path(__file__).parent / "results" / "recipe.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 import linear
+from lowerbound.errors import UsageError
+from lowerbound.metrics import log_likelihood
 from lowerbound.objective import Elbo
 
 CASES = pytest.mark.parametrize("exact", [True, False], ids=["exact posterior", "wrong posterior"])
@@ -68,3 +70,37 @@ def test_importance_bounds_rise_with_samples_and_stay_below_log_p() -> None:
             assert bound.mean() <= exact + 4 * bound.std() / 400**0.5
             means.append(bound.mean())
     assert means[0] < means[1] < means[2]
+
+
+def test_log_likelihood_at_the_exact_posterior_is_exact_with_any_number_of_samples() -> None:
+    x = linear.data()
+    for samples, rows in ((1, 1000), (7, 3)):
+        found = log_likelihood(linear.model(exact=True), x, samples=samples, rows=rows)
+        torch.testing.assert_close(found, linear.log_p(x), rtol=0, atol=1e-10)
+
+
+def test_log_likelihood_from_a_wrong_posterior_comes_near_and_uses_every_sample() -> None:
+    """Its weights have a standard deviation s: the mean of log p̂ lies within 4 s / √(K n) of the exact one, and the
+    bias is below s² / K (false alarm 6e-5).
+    """
+    x, model, samples = linear.data(), linear.model(exact=False), 20_000
+    found = log_likelihood(model, x, samples=samples, rows=3_000)
+    with torch.no_grad():
+        weights = (model(x, samples=samples).log_w - linear.log_p(x)).exp()
+    s = weights.std(0)
+    allowed = 4 * s.square().mean().sqrt() / (samples * len(x)) ** 0.5 + s.square().mean() / samples
+    assert abs((found - linear.log_p(x)).mean()) <= allowed
+    few = log_likelihood(model, x, samples=3)
+    assert (few - linear.log_p(x)).std() > 5 * (found - linear.log_p(x)).std()
+    assert few.mean() < linear.log_p(x).mean()
+
+
+def test_log_likelihood_of_an_image_does_not_depend_on_its_neighbours_or_change_the_model() -> None:
+    x, model = linear.data(), linear.model(exact=False).train()
+    torch.manual_seed(8)
+    whole = log_likelihood(model, x, samples=10)
+    assert torch.equal(log_likelihood(model, x[:4], samples=10), whole[:4])
+    assert model.training
+    assert not torch.equal(log_likelihood(model, x, samples=10, seed=1), whole)
+    with pytest.raises(UsageError, match="at least 1"):
+        log_likelihood(model, x, samples=0)

@@ -19,6 +19,7 @@ ORDER = [
     "rng",
     "process",
     "dist",
+    "strided",
     "nets",
     "posterior",
     "prior",

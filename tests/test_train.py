@@ -144,7 +144,7 @@ class Duel(Objective):
 
 
 def test_each_player_gets_only_its_own_gradient() -> None:
-    s = start(model(), Duel(silent=False), Plan(), 640)
+    s = start(model(), Duel(silent=False), Plan(precision="float32"), 640)
     torch.manual_seed(4)
     step(s, X)
     fresh = model()

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lowerbound import checkpoint, explore, metrics, recipes
+from lowerbound import checkpoint, explore, metrics, process, recipes
 from lowerbound import data as sources
 from lowerbound import spec as specs
 from lowerbound.data import Source
@@ -70,8 +70,11 @@ def prepare(
     model: Model | None = None,
 ) -> Job:
     """Make a new run and the job that trains it; raises UsageError or DataError before anything is written."""
+    where = pick_device(device)
+    if spec["train"]["precision"] == "auto":  # written out, so that the run goes on in the same one anywhere
+        spec = specs.merge(spec, {"train": {"precision": process.precision(where)}})
     job = plan_job(spec, source, device, model)
-    recorded = {"device": str(pick_device(device)), "recipe": name, **(env or {})}
+    recorded = {"device": str(where), "recipe": name, **(env or {})}
     job.run = Run.create(spec, source, out=out, name=f"{source.name}-{name}", env=recorded, own=model)
     return job
 

@@ -48,6 +48,10 @@ class Train:
     """Set anything else, such as --set train.lr=0.001; once for each."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
+    precision: Annotated[Literal["auto", "float32", "bfloat16"] | None, arg(metavar="{auto,float32,bfloat16}")] = None
+    """Of the networks in a step; auto takes bfloat16 where the device multiplies it in hardware."""
+    deterministic: bool = False
+    """Use torch's own deterministic kernels only."""
 
     def __call__(self) -> None:
         """Run the verb."""

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowerbound.errors import UsageError
+from lowerbound.strided import Down, Up
 
 Size = Annotated[int, Ge(1)]
 Sizes = Annotated[Sequence[Size], MinLen(1)]
@@ -82,7 +83,7 @@ class ConvEncoder(nn.Module):
         self.features = channels[-1] * h * w
         layers: list[nn.Module] = []
         for a, b in pairwise((shape[0], *channels)):
-            layers += [nn.Conv2d(a, b, kernel_size=4, stride=2, padding=1), nn.ReLU()]
+            layers += [Down(a, b), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Flatten())
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N F"]:
@@ -112,14 +113,8 @@ class ConvDecoder(nn.Module):
         self.linear = nn.Linear(latents, prod(self.start))
         layers: list[nn.Module] = []
         for (a, b), small, large in zip(pairwise((*channels, shape[0])), sizes[:-1], sizes[1:], strict=True):
-            odd = (
-                large[0] - 2 * small[0],
-                large[1] - 2 * small[1],
-            )  # what the halving rounded away
-            layers += [
-                nn.ReLU(),
-                nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, output_padding=odd),
-            ]
+            odd = (large[0] - 2 * small[0], large[1] - 2 * small[1])  # what the halving rounded away
+            layers += [nn.ReLU(), Up(a, b, odd)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Float[Tensor, "N L"]) -> Float[Tensor, "N C H W"]:

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lowerbound import rng
+from lowerbound import process, rng
 from lowerbound.data import Source
-from lowerbound.errors import DivergedError
+from lowerbound.errors import DivergedError, UsageError
 from lowerbound.objective import Loss, Objective
 from lowerbound.vae import Model
 
@@ -39,7 +39,9 @@ class Plan:
         validate: steps between validations; null for once an epoch.
         save: steps between checkpoints beside those at validations; null for none.
         log: steps between rows of the history.
-        precision: "float32", "bfloat16" (autocast), or "auto": bfloat16 on CUDA and float32 elsewhere.
+        precision: of the networks in a step, "float32" or "bfloat16" (autocast; the elbo and the weights stay float32);
+            "auto" takes bfloat16 where the device multiplies it in hardware.
+        deterministic: whether only torch's own deterministic kernels may be used.
     """
 
     optimiser: Literal["adam", "adamw"] = "adam"
@@ -57,6 +59,7 @@ class Plan:
     save: Annotated[int, Ge(1)] | None = None
     log: Annotated[int, Ge(1)] = 50
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    deterministic: bool = False
 
     def steps(self, images: int) -> int:
         """Say how many steps the training takes: the last partial batch is dropped.
@@ -107,7 +110,12 @@ class Record:
 
 
 def start(model: Model, objective: Objective, plan: Plan, images: int) -> State:
-    """Make the state before the first step: one optimiser, with a parameter group for each player."""
+    """Make the state before the first step: one optimiser, with a parameter group for each player.
+
+    Raises UsageError where the plan is deterministic and the process is not.
+    """
+    if plan.deterministic and not torch.are_deterministic_algorithms_enabled():
+        raise UsageError("train.deterministic is set for the whole process: call lowerbound.tune(deterministic=True).")
     groups = [
         {"params": group.params, "lr": plan.lr, "name": player, **group.options}
         for player, group in objective.players(model).items()
@@ -118,8 +126,8 @@ def start(model: Model, objective: Objective, plan: Plan, images: int) -> State:
     optimizer = kind(groups, betas=plan.betas, weight_decay=plan.weight_decay, fused=True)
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.ema)) if plan.ema else None
     total = plan.steps(images)
-    cuda = next(model.parameters()).is_cuda
-    half = plan.precision == "bfloat16" or (plan.precision == "auto" and cuda)
+    precision = process.precision(next(model.parameters()).device) if plan.precision == "auto" else plan.precision
+    half = precision == "bfloat16"
     return State(model, objective, optimizer, lambda t: plan.factor(t, total), plan.clip, ema, half)
 
 

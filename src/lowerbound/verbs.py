@@ -38,7 +38,7 @@ def train(args: "cli.Train") -> None:
     if args.seeds < 1:
         raise UsageError(f"--seeds is {args.seeds}: at least 1 is needed.")
     with Stop().listening() as stop:
-        env = _begin()
+        _begin()
         node, source = begin.open_data(args.data, _of_data(args.set, True), **_data_arguments(args))
         spec, name = begin.plan_spec(
             node,
@@ -48,8 +48,9 @@ def train(args: "cli.Train") -> None:
             latents=args.latents,
             epochs=args.epochs,
             seed=args.seed,
-            assignments=_of_data(args.set, False),
+            assignments=[*_of_steps(args), *_of_data(args.set, False)],
         )
+        env = _settle(spec)
         out = None if args.out is None else Path(args.out)
         if args.seeds == 1:
             task = begin.prepare(spec, source, name=name, out=out, device=args.device, env=env)
@@ -65,13 +66,15 @@ def train(args: "cli.Train") -> None:
 def resume(path: str, at: int | None, device: str | None) -> None:
     """Go on with a run, or with a group of them."""
     with Stop().listening() as stop:
-        env = _begin()
+        _begin()
         if seeds.is_group(path):
             if at is not None:
                 raise UsageError(f"{path} holds several runs: give one of them with --at.")
             group = Path(path)
-            _group(group, specs.build_source(seeds.spec_of(group)), device or "auto", env, stop)
+            spec = seeds.spec_of(group)
+            _group(group, specs.build_source(spec), device or "auto", _settle(spec), stop)
             return
+        _settle(Run.open(path).spec)
         task = begin.reopen(path, device=device, at=at)
         say(f"Going on with {path} at step {task.state.step:,} of {task.total:,}.")
         work(task, stop)
@@ -98,15 +101,19 @@ def _group(folder: Path, source: Source, device: str, env: dict[str, Any], stop:
     say(f"The runs and {seeds.FILE} are in {folder}; each has its report.html.")
 
 
-def _begin() -> dict[str, Any]:
-    """Set what is process-wide, and let the data's loaders say what they do."""
+def _begin() -> None:
+    """Let the data's loaders say what they do."""
     handler = logging.StreamHandler(_Console())
     handler.setFormatter(logging.Formatter("%(message)s"))
     log = logging.getLogger("lowerbound")
     if not log.handlers:
         log.addHandler(handler)
         log.setLevel(logging.INFO)
-    return {"settings": process.tune()}
+
+
+def _settle(spec: specs.Spec) -> dict[str, Any]:
+    """Set what is process-wide as a run's spec asks for it."""
+    return {"settings": process.tune(deterministic=spec["train"]["deterministic"])}
 
 
 class _Console(io.StringIO):
@@ -117,6 +124,11 @@ class _Console(io.StringIO):
 
 def _of_data(assignments: tuple[str, ...], wanted: bool) -> list[str]:
     return [a for a in assignments if a.startswith("data.") == wanted]
+
+
+def _of_steps(args: "cli.Train") -> list[str]:
+    precision = [] if args.precision is None else [f"train.precision={args.precision}"]
+    return precision + (["train.deterministic=true"] if args.deterministic else [])
 
 
 def _data_arguments(args: "cli.Train") -> dict[str, Any]:
@@ -216,8 +228,9 @@ def _figures(found: dict[str, Any]) -> str:
 
 def _open(path: str) -> Run:
     """Open a run under the process settings that it was trained under, so that figures agree to the last bit."""
-    process.tune()
-    return Run.open(path)
+    run = Run.open(path)
+    _settle(run.spec)
+    return run
 
 
 def evaluate(path: str, split: str, samples: int, as_json: bool) -> None:

@@ -2,3 +2,4 @@
 
 from lowerbound.metrics.aggregate import active_units as active_units
 from lowerbound.metrics.bounds import evaluate as evaluate
+from lowerbound.metrics.bounds import log_likelihood as log_likelihood
