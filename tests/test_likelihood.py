@@ -141,12 +141,35 @@ def test_optimal_sigma_is_the_batchs_mean_squared_error_and_moves_the_buffer() -
     log_p = part(torch.zeros(1, 10, 2, dtype=torch.float64)).log_prob(x)
     want = scipy.stats.norm.logpdf(x.numpy(), 0, math.sqrt(mse)).sum(1)
     np.testing.assert_allclose(log_p[0].detach().numpy(), want, rtol=1e-10)
-    assert float(part.variance) == pytest.approx(0.9 * 1.0 + 0.1 * float(mse), rel=1e-12)
+    assert float(part.variance) == pytest.approx(float(mse), rel=1e-12)  # nothing is left of where the buffer began
+
+
+def test_evaluation_after_three_steps_has_the_sigma_of_these_three_batches() -> None:
+    """The buffer is the exponential mean of the batches' errors without bias, and its state is two buffers."""
+    part = likelihood.Gaussian(Constant(torch.zeros(4, dtype=torch.float64)), sigma="optimal").double().train()
+    errors = []
+    for scale in (0.1, 0.12, 0.09):
+        x = scale * torch.randn(50, 4, dtype=torch.float64)
+        part(torch.zeros(1, 50, 2, dtype=torch.float64)).log_prob(x)
+        errors.append(float(x.square().mean()))
+    want = sum(0.9 ** (2 - i) * e for i, e in enumerate(errors)) / sum(0.9**k for k in range(3))
+    assert float(part.variance) == pytest.approx(want, rel=1e-12)
+    assert min(errors) <= float(part.variance) <= max(errors)
+    scale = part.eval()(torch.zeros(1, 50, 2, dtype=torch.float64)).base_dist.scale
+    assert float(scale[0, 0, 0]) ** 2 == pytest.approx(want, rel=1e-12)
+    assert set(part.state_dict()) == {"net.values", "variance", "scored"}
+
+
+def test_a_batch_that_is_not_finite_leaves_the_optimal_sigma_alone() -> None:
+    part = likelihood.Gaussian(Constant(torch.zeros(4)), sigma="optimal").train()
+    part(torch.zeros(1, 10, 2)).log_prob(torch.full((10, 4), math.nan))
+    assert (float(part.variance), int(part.scored)) == (1.0, 0)
 
 
 def test_no_other_sigma_explains_the_batch_better() -> None:
     x, mu = torch.randn(10, 4, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
-    best = OptimalNormal(mu, torch.ones((), dtype=torch.float64)).log_prob(x).sum()
+    buffers = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.int64)
+    best = OptimalNormal(mu, *buffers).log_prob(x).sum()
     rms = float(x.square().mean().sqrt())
     others = [float(torch.distributions.Normal(mu, rms * f).log_prob(x).sum()) for f in (0.8, 0.99, 1.01, 1.25)]
     assert max(others) < float(best)

@@ -98,7 +98,8 @@ class Gaussian(Likelihood):
     Arguments:
         net: maps (N, D) to (N, \*shape).
         sigma: a number (fixed), "learned" (one scalar parameter, log σ) or "optimal": in training σ² is the batch's
-            mean squared error and updates a buffer; in evaluation σ is the buffer, a proper density.
+            mean squared error and updates a buffer, the exponential mean of these; in evaluation σ² is the buffer, a
+            proper density.
         unit: whether the mean passes a sigmoid, for pixels in [0, 1]; filled in from the data.
 
     Example:
@@ -110,6 +111,7 @@ class Gaussian(Likelihood):
 
     real: ClassVar[bool] = True
     variance: Tensor
+    scored: Tensor
 
     def __init__(
         self,
@@ -123,6 +125,7 @@ class Gaussian(Likelihood):
             self.log_sigma = nn.Parameter(torch.zeros(()))
         elif sigma == "optimal":
             self.register_buffer("variance", torch.ones(()))
+            self.register_buffer("scored", torch.zeros((), dtype=torch.int64))  # batches that are in it
         elif isinstance(sigma, str) or not sigma > 0:
             raise UsageError(f"sigma is {sigma!r}: give a number above 0, 'learned' or 'optimal'.")
 
@@ -135,7 +138,7 @@ class Gaussian(Likelihood):
 
     def _normal(self, mu: Tensor) -> Normal:
         if self.sigma == "optimal" and self.training:
-            return OptimalNormal(mu, self.variance)
+            return OptimalNormal(mu, self.variance, self.scored)
         if self.sigma == "optimal":
             sigma = self.variance.sqrt()
         elif self.sigma == "learned":
