@@ -313,6 +313,42 @@ def test_no_checkpoint_is_whole(small: Path, refused: Callable[..., str]) -> Non
     assert "None before it is whole: train it anew." in refused(STORAGE, "resume", small)
 
 
+def damage(folder: Path) -> None:
+    (folder / "manifest.json").write_text("{")
+
+
+def test_going_back_to_a_damaged_checkpoint_changes_nothing(
+    small: Path, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    newest, before = saved(small)[::-1][:2]
+    for step in saved(small)[:-1]:
+        damage(small / "checkpoints" / f"{step:09d}")
+    err = refused(STORAGE, "resume", small, "--at", str(before))
+    advice = err.split("a later one is whole: lowerbound ")[1].split()
+    assert advice == ["resume", "run", "--at", str(newest)]
+    assert call(*advice) == 0
+    assert call("resume", small) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_going_back_is_refused_before_newer_checkpoints_are_renamed(small: Path, refused: Callable[..., str]) -> None:
+    before = str(saved(small)[-2])
+    refused(USAGE, "resume", small, "--at", before, "--device", "nonsense")
+    shutil.move("x.npy", "elsewhere.npy")
+    refused(DATA, "resume", small, "--at", before)
+
+
+def test_a_finished_run_without_checkpoints_is_not_trained_again(small: Path, refused: Callable[..., str]) -> None:
+    for step in saved(small):
+        damage(small / "checkpoints" / f"{step:09d}")
+    assert "Its weights and figures stay as they are." in refused(STORAGE, "resume", small)
+    shutil.rmtree(small / "checkpoints")
+    err = refused(STORAGE, "resume", small)
+    assert "run is finished, but its checkpoints are gone" in err
+    assert call("evaluate", small) == 0
+    assert call("report", small) == 0
+
+
 def test_at_a_step_before_the_first_checkpoint(small: Path, refused: Callable[..., str]) -> None:
     assert "no checkpoint at or before step 1" in refused(STORAGE, "resume", small, "--at", "1")
 

@@ -116,31 +116,52 @@ def suits(model: Model, source: Source) -> None:
 def reopen(path: str | Path, *, device: str | None = None, at: int | None = None, own: Model | None = None) -> Job:
     """Open a run to go on with it, from its newest checkpoint or from that of step ``at``.
 
-    Raises StorageError where that checkpoint is damaged, and offers the one before it.
+    Raises StorageError where that checkpoint is damaged, and offers another, or where a finished run has none.
     """
     run = Run.open(path, own)
     saved = checkpoint.listed(run.checkpoints)
-    if at is not None:
-        newer, saved = [p for p in saved if int(p.name) > at], [p for p in saved if int(p.name) <= at]
-        if not saved:
-            raise StorageError(f"{run.path} has no checkpoint at or before step {at}: give a later one.")
-        with run.lock():
-            for later in newer:
-                checkpoint.set_aside(later)
-    wrong = checkpoint.problem(saved[0]) if saved else None  # stopped before its first one, it begins anew
-    if wrong:
-        whole = next((p for p in saved[1:] if not checkpoint.problem(p)), None)
-        offer = "None before it is whole: train it anew."
-        if whole:
-            offer = f"The one before it is whole: lowerbound resume {run.path} --at {int(whole.name)}"
-        raise StorageError(f"The checkpoint {saved[0]} is damaged: {wrong}. {offer}")
+    wanted = _wanted(run, saved, at)
     source = run.source
     model = own or specs.build_model(run.spec, source.shape, source.unit)
     job = _assemble(run.spec, source, model, pick_device(device or run.env["device"]))
     job.run = run
-    if saved:
-        job.restore(saved[0])
+    if wanted:
+        job.restore(wanted)
+    if at is not None:  # last, so that what is refused has changed nothing
+        with run.lock():
+            for later in checkpoint.listed(run.checkpoints):
+                if int(later.name) > at:
+                    checkpoint.set_aside(later)
     return job
+
+
+def _wanted(run: Run, saved: list[Path], at: int | None) -> Path | None:
+    """Choose the checkpoint to go on from, which is whole; None where the run was stopped before its first one."""
+    if run.finished and not saved:
+        raise StorageError(
+            f"{run.path} is finished, but its checkpoints are gone, and to train it further needs one. "
+            f"What it holds stays as it is: lowerbound evaluate {run.path} measures it, lowerbound report {run.path} "
+            "makes its report anew. To train again, begin another run: lowerbound train"
+        )
+    some = saved if at is None else [p for p in saved if int(p.name) <= at]
+    if at is not None and not some:
+        raise StorageError(f"{run.path} has no checkpoint at or before step {at}: give a later one.")
+    wrong = checkpoint.problem(some[0]) if some else None
+    if wrong:
+        raise StorageError(f"The checkpoint {some[0]} is damaged: {wrong}. {_another(run, saved, some[0])}")
+    return some[0] if some else None
+
+
+def _another(run: Run, saved: list[Path], damaged: Path) -> str:
+    """Offer a checkpoint that is whole: the one before, or else the newest of all."""
+    before = [p for p in saved if int(p.name) < int(damaged.name)]
+    later = [p for p in saved if int(p.name) > int(damaged.name)]
+    for which, some in (("The one before it", before), ("None before it is whole, but a later one", later)):
+        whole = next((p for p in some if not checkpoint.problem(p)), None)
+        if whole:
+            return f"{which} is whole: lowerbound resume {run.path} --at {int(whole.name)}"
+    kept = " Its weights and figures stay as they are." if run.finished else ""
+    return f"None before it is whole: train it anew.{kept}"
 
 
 def fit(
