@@ -90,7 +90,7 @@ def content(latents: int = 4, collapsed: tuple[int, ...] = (), beta: float = 4.0
             "weights": {"which": "best", "ema": False, "step": 30},
             "likelihood": {"name": "bernoulli", "density": True, "note": ""},
             "beta": {"asked": beta, "reached": beta},
-            "seconds": {"training": 61.2, "total": 70.0},
+            "seconds": {"training": 61.2},
             "parameters": 325000,
         },
         commands=[("more new images", "lowerbound sample runs/x -n 100")],

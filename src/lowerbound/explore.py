@@ -94,6 +94,8 @@ def decode(model: Model, z: Float[Tensor, "*B D"], batch: int = 500) -> Float[Te
 def pca(codes: Float[Tensor, "N D"]) -> tuple[Float[Tensor, "N 2"], list[float]]:
     """Project codes onto their two principal components; also gives the share of the variance each holds.
 
+    Where there are fewer than two (one code, or one latent), the rest is 0.
+
     Example:
         >>> plane, shares = pca(torch.tensor([[1.0, 0, 0], [-1.0, 0, 0], [0, 0.5, 0]]))
         >>> plane.shape, shares[0] > shares[1]
@@ -103,4 +105,5 @@ def pca(codes: Float[Tensor, "N D"]) -> tuple[Float[Tensor, "N 2"], list[float]]
     _, s, v = torch.linalg.svd(centred, full_matrices=False)
     v = v * v.gather(1, v.abs().argmax(1, keepdim=True)).sign()  # a direction's sign is free: fix it
     shares = s.square() / s.square().sum().clamp_min(torch.finfo(s.dtype).tiny)
-    return (centred @ v[:2].T).to(codes.dtype), [float(share) for share in shares[:2]]
+    plane = torch.nn.functional.pad(centred @ v[:2].T, (0, max(0, 2 - len(v))))
+    return plane.to(codes.dtype), [*(float(share) for share in shares[:2]), 0.0, 0.0][:2]

@@ -73,7 +73,8 @@ def curves(history: History) -> Figure:
         ['elbo', 'distortion', 'rate']
     """
     panels = [k for k in ("elbo", "distortion", "rate") if _known(history, k)]
-    strips = [k for k in ("beta", "capacity") if _known(history, k)]
+    # of the training's rows only: a validation is weighed as at the schedule's end, whatever the step
+    strips = [k for k in ("beta", "capacity") if _known(history, k, "train")]
     if not panels:
         raise UsageError("The history has no elbo, distortion or rate to draw: no step was logged.")
     heights = [1.9] * len(panels) + [0.8] * len(strips)
@@ -363,8 +364,8 @@ def _legend(ax: Axes) -> None:
             handle.set_sizes([24.0])  # type: ignore[attr-defined]
 
 
-def _known(history: History, key: str) -> bool:
-    return any(len(_series(history, split, key, "step")[1]) for split in ("train", "validation"))
+def _known(history: History, key: str, *splits: str) -> bool:
+    return any(len(_series(history, split, key, "step")[1]) for split in splits or ("train", "validation"))
 
 
 def _series(history: History, split: str, key: str, unit: str) -> tuple[Array, Array]:
@@ -420,7 +421,7 @@ def _view(x: Array, y: Array) -> tuple[float, float, int]:
 
 
 def _schedule(ax: Axes, history: History, key: str, unit: str) -> None:
-    x, y = max((_series(history, split, key, unit) for split in ("train", "validation")), key=lambda s: len(s[0]))
+    x, y = _series(history, "train", key, unit)
     name = {"beta": "β", "capacity": "C"}[key]
     ax.plot(x, y, "-" if len(x) > 1 else "o", color=INK, linewidth=1.3, markersize=3.2)
     ax.fill_between(x, 0, y, color=RULE, linewidth=0)

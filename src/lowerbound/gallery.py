@@ -125,12 +125,12 @@ def _row(run: Run, i: int) -> str:
 def default_pairs(run: Run, count: int = 4) -> list[tuple[int, int]]:
     """Choose pairs of held-out images: the first ones of differing labels, or simply the first."""
     _, labels = shown(run, slice(0, 500))
-    if labels is None:
+    if labels is None or len(labels.unique()) < 2:
         size = run.data["images"][held_out(run)]
         return [(i, i + 1) for i in range(0, min(2 * count, size - 1), 2)] or [(0, 0)]
     first = {int(label): i for i, label in reversed(list(enumerate(labels)))}
     rows = [first[label] for label in sorted(first)]
-    return list(zip(rows[::2], rows[1::2], strict=False))[:count] or [(0, 0)]
+    return list(zip(rows[::2], rows[1::2], strict=False))[:count]
 
 
 def manifold(run: Run) -> Figure:
@@ -218,23 +218,44 @@ def content(run: Run, pictures: list[report.Picture]) -> report.Content:
 
 
 def commands(run: Run) -> list[tuple[str, str]]:
-    """Give the commands to go on with."""
+    """Give the commands to go on with, of those that work for this run."""
     import shlex
 
     path = shlex.quote(str(run.path))
-    some = [
-        ("more new images", f"lowerbound sample {path} -n 100"),
-        ("the codes of the test images, as .npz and .csv", f"lowerbound embed {path}"),
-        ("elbo, distortion and rate again, with ten latents an image", f"lowerbound evaluate {path} --samples 10"),
-        ("this page again", f"lowerbound report {path}"),
-        ("in Python", f"run = lowerbound.load({str(run.path)!r}); run.model.sample(64)"),
-    ]
+    own_data, own_model = (run.spec.get(part, {}).get("kind") == "own" for part in ("data", "model"))
+    some = [("more new images", f"lowerbound sample {path} -n 100")] if is_image(run) or not own_data else []
+    some += [] if own_data else _of_the_data(run, path)
+    some = [] if own_model else some  # the command line cannot build what was built in Python
+    return [*some, ("in Python", _in_python(run, own_data, own_model))]
+
+
+def _of_the_data(run: Run, path: str) -> list[tuple[str, str]]:
+    """Give the commands that read the data, each on the split that is held out."""
+    split, some = held_out(run), []
+    size = run.data["images"][split]
+    where = "" if split == "test" else f" --split {split}"
     if is_image(run):
-        some[1:1] = [
-            ("move one latent at a time, from test image 3", f"lowerbound traverse {path} --image 3"),
-            ("walk from one test image to another", f"lowerbound interpolate {path} --start 3 --end 4"),
-        ]
-    return some
+        start = min(3, size - 1)
+        some.append(
+            (f"move one latent at a time, from {split} image {start}", f"lowerbound traverse {path} --image {start}")
+        )
+        first, second = (3, 4) if size > 4 else (0, 1)
+        if size > 1:
+            ends = f"--start {first} --end {second}"
+            some.append((f"walk from one {split} image to another", f"lowerbound interpolate {path} {ends}"))
+    measured = f"lowerbound evaluate {path}{where} --samples 10"
+    return [
+        *some,
+        (f"the codes of the {split} images, as .npz and .csv", f"lowerbound embed {path}{where}"),
+        ("elbo, distortion and rate again, with ten latents an image", measured),
+        ("this page again", f"lowerbound report {path}"),
+    ]
+
+
+def _in_python(run: Run, own_data: bool, own_model: bool) -> str:
+    """Give the line that opens the run in Python, with what its spec cannot name."""
+    given = (", model=model" if own_model else "") + (", source=x" if own_data else "")
+    return f"run = lowerbound.load({str(run.path)!r}{given}); run.model.sample(64)"
 
 
 def notebook(run: Run) -> str:

@@ -1,5 +1,6 @@
 """A training from its first step to its report: it consumes the records of `train`, and writes the run."""
 
+import itertools
 import math
 import time
 from collections.abc import Generator, Mapping
@@ -11,7 +12,9 @@ import torch
 
 from lowerbound import checkpoint, explore, files, gallery, metrics
 from lowerbound.data import Source
-from lowerbound.objective import KL, Elbo, FreeBits
+from lowerbound.errors import DivergedError
+from lowerbound.objective import KL, Capacity, Elbo, FreeBits, Objective
+from lowerbound.objective.weight import Weight
 from lowerbound.run import WEIGHTS, Run
 from lowerbound.train import Plan, Record, State, train
 from lowerbound.vae import VAE, Model
@@ -44,7 +47,7 @@ class Tally:
 
     def judge(self, loss: float, step: int) -> None:
         """Remember the best validation, and how many were worse since."""
-        if self.best is None or loss < self.best:
+        if math.isfinite(loss) and (self.best is None or loss < self.best):
             self.best, self.best_step, self.worse = loss, step, 0
         else:
             self.worse += 1
@@ -124,6 +127,13 @@ class Job:
             return
         # the loss is taken with the weights at the end of the schedules, so that a warm-up's cheap start is not "best"
         row = metrics.evaluate(self.judged, self.state.objective, self.source.blocks("validation"), step=self.total)
+        bad = [name for name in ("loss", "elbo", "distortion", "rate") if not math.isfinite(row.get(name, 0.0))]
+        if bad:
+            raise DivergedError(
+                f"Step {self.state.step}: the {' and the '.join(bad)} of the validation images is not finite. The last "
+                "checkpoint, from before this step, stays. The likely cause is a learning rate that is too high: "
+                "try a lower train.lr, or train.clip=1."
+            )
         self.run.log({"split": "validation", **self._where(), **row})
         self.tally.judge(row["loss"], self.state.step)
 
@@ -163,7 +173,7 @@ class Job:
                 found[split] = metrics.evaluate(model, objective, blocks(split), step=self.total)
                 codes, _ = explore.embed(model, blocks(split))
                 found[split] |= _units(codes)
-        found["beta"] = self._beta()
+        found |= {name: self._reached(name, weights["step"]) for name in ("beta", "capacity")}
         found["parameters"] = sum(p.numel() for p in model.parameters())
         found["seconds"] = {"training": round(sum(row["seconds"] for row in self.run.timing), 1)}
         files.write(self.run.path / WEIGHTS, checkpoint.pack(model.state_dict()))
@@ -186,27 +196,48 @@ class Job:
         which = "last" if self.tally.best_step is None else "best"
         return {"which": which, "ema": self.state.ema is not None, "step": at, "sha256": digest}
 
-    def _beta(self) -> dict[str, float] | None:
-        """Say which β was asked for and which the schedule reached at the last step."""
-        terms = self.state.objective.terms.values() if isinstance(self.state.objective, Elbo) else ()
-        weights = [term.weight for term in terms if isinstance(term, KL | FreeBits)]
-        return {"asked": weights[0].end, "reached": weights[0](self.total - 1)} if weights else None
+    def _reached(self, name: str, chosen: int) -> dict[str, float] | None:
+        """Say which β or C was asked for, which the last step taken had, and where that differs the weights' step."""
+        schedule = _schedules(self.state.objective).get(name)
+        if schedule is None:
+            return None
+        values = {"reached": schedule(max(0, self.state.step - 1)), "chosen": schedule(max(0, chosen - 1))}
+        if values["chosen"] == values["reached"]:
+            del values["chosen"]
+        return {"asked": schedule.end, **values}
+
+
+def _schedules(objective: Objective) -> dict[str, Weight]:
+    """Find the first β and the first capacity among the terms of an elbo."""
+    terms = list(objective.terms.values()) if isinstance(objective, Elbo) else []
+    found: dict[str, Weight] = {}
+    for term in terms:
+        if isinstance(term, KL | FreeBits):
+            found.setdefault("beta", term.weight)
+        elif isinstance(term, Capacity):
+            found.setdefault("capacity", term.capacity)
+    return found
 
 
 def _units(codes: torch.Tensor) -> dict[str, Any]:
+    if len(codes) < 2:  # one code does not vary: nothing is known
+        return {"latents": codes.shape[1], "active": None, "collapsed": []}
     active = metrics.active_units(codes)
     collapsed = (~active).nonzero().flatten().tolist()
     return {"latents": codes.shape[1], "active": int(active.sum()), "collapsed": collapsed}
 
 
 def likelihood_note(model: Model, source: Source) -> dict[str, Any]:
-    """Ask the data, once, whether what is scored is a likelihood: whether every value lies in the support of p(x|z)."""
+    """Ask all images that are evaluated whether what is scored is a likelihood: whether p(x|z)'s support has them."""
     if not isinstance(model, VAE):
         return {"name": type(model).__name__, "density": None, "note": ""}
-    x, _ = next(iter(source.blocks("test" if len(source.test) else "train")))
+    splits = [split for split in ("test", "validation") if len(getattr(source, split))] or ["train"]
+    blocks = [source.blocks(split) for split in splits]
     with torch.inference_mode():
-        px = model.likelihood(model.encode(x))
-        density = bool(px.support.check(x).all())
+        first, _ = next(iter(source.blocks(splits[0], 1)))
+        support = model.likelihood(model.encode(first)).support
+        # stops at the first block that fails
+        density = all(bool(support.check(x).all()) for x, _ in itertools.chain(*blocks))
     pixels = "grey pixels" if source.shape[0] == 1 else "pixels between 0 and 1"
     note = "" if density else f"a cross-entropy on {pixels}, which is not a likelihood"
     return {"name": type(model.likelihood).__name__, "density": density, "note": note}

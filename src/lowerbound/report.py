@@ -1,6 +1,7 @@
 """The report of a run: one HTML page with everything inside it, for a student, a researcher and an engineer."""
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -17,6 +18,8 @@ from PIL import Image
 from lowerbound import figures, files
 
 WIDEST = 1800  # pixels of a picture in the page, which shows at most half as many; the run's folder keeps the whole
+PICTURES = 3_000_000  # bytes of all pictures: base64 makes 4 MB of them, and the page stays below 5 MB
+SCHEDULED = {"beta": "β", "capacity": "C"}
 CROSS_ENTROPY = (
     "<p>Cross-entropy on pixels between 0 and 1 is not a likelihood: the number compares only with other runs of the "
     "same kind. For one that is, take <code>--set model.likelihood.kind=continuous-bernoulli</code>, "
@@ -168,19 +171,19 @@ def duration(seconds: float) -> str:
 
 
 def _cards(c: Content) -> str:
-    m, beta, seconds = c.measured, c.metrics.get("beta"), c.metrics.get("seconds") or {}
+    m, seconds = c.measured, c.metrics.get("seconds") or {}
     cards = [_measure_card(c, name, name == "elbo") for name in ("elbo", "distortion", "rate") if name in m]
-    if beta:
-        asked, reached = beta.get("asked"), beta.get("reached")
-        cards.append(_card("β", _plain(reached), "as asked" if asked == reached else f"of the {_plain(asked)} asked"))
+    for name, letter in SCHEDULED.items():
+        if found := c.metrics.get(name):
+            asked, reached = found.get("asked"), found.get("reached")
+            under = "as asked" if asked == reached else f"of the {_plain(asked)} asked"
+            cards.append(_card(letter, _plain(reached), under))
     if m.get("active") is not None:
         lost = len(m.get("collapsed") or ())
         under = f"of {m.get('latents', '?')}, {lost} collapsed"
         cards.append(_card("latents in use", f"{m['active']:,}", under))
     if seconds.get("training") is not None:
-        total = seconds.get("total")
-        under = f"{duration(total)} in all" if total else "evaluation not counted"
-        cards.append(_card("training", duration(seconds["training"]), under))
+        cards.append(_card("training", duration(seconds["training"]), "evaluation not counted"))
     return f'<section class="cards">{"".join(cards)}</section>' if cards else ""
 
 
@@ -199,7 +202,7 @@ def _subtitle(c: Content) -> str:
     parts = [
         c.data.get("name"),
         c.recipe and f"recipe {c.recipe}",
-        f"{c.spec['latents']} latents" if "latents" in c.spec else None,
+        _count(c.spec["latents"], "latent") if "latents" in c.spec else None,
     ]
     return escape(" · ".join(str(p) for p in parts if p))
 
@@ -255,14 +258,32 @@ def _course(c: Content) -> str:
     way = "rose" if last["elbo"] >= first["elbo"] else "fell"
     text = f"From the first validation to the last the elbo {way} {_from_to(first, last, 'elbo')} nats: "
     text += f"distortion {_from_to(first, last, 'distortion')}, rate {_from_to(first, last, 'rate')}."
-    betas = [r["beta"] for r in c.history if isinstance(r.get("beta"), int | float)]
-    if betas and betas[0] != betas[-1]:
-        text += f" Meanwhile β went from {_plain(betas[0])} to {_plain(betas[-1])}."
+    courses = {name: _schedule(c, name) for name in SCHEDULED}
+    for name, (begun, ended) in courses.items():
+        if begun != ended:
+            text += f" Meanwhile {SCHEDULED[name]} went from {_plain(begun)} to {_plain(ended)}."
     drop = best["elbo"] - last["elbo"]
     if drop > max(0.5, 0.005 * abs(best["elbo"])):
         text += f" It was best at step {best['step']:,} and lost {number(drop, 1)} nats after that: "
-        text += "longer training fits the training split only, or a growing β traded the elbo for a lower rate."
+        text += f"{_why_it_fell(courses)}."
     return text
+
+
+def _schedule(c: Content, name: str) -> tuple[float, float]:
+    """Give where a schedule began and ended; validation rows do not tell, they are weighed as at its end."""
+    values = [r[name] for r in c.history if r.get("split") == "train" and _finite(r.get(name))]
+    return (values[0], values[-1]) if values else (0.0, 0.0)
+
+
+def _why_it_fell(courses: dict[str, tuple[float, float]]) -> str:
+    """Name what can have lowered the elbo on validation: too long a training, or the term that was minimised."""
+    longer = "longer training fits the training split only"
+    (begun, beta), (_, capacity) = courses["beta"], courses["capacity"]
+    if capacity:
+        return f"{longer}, or the loss, which holds the rate at C and not where the elbo is best, gave up some of it"
+    if beta > begun:
+        return f"{longer}, or a growing β traded the elbo for a lower rate"
+    return longer if beta in (0.0, 1.0) else f"{longer}, or β, which weighs the rate in the loss, gave up some of it"
 
 
 def _from_to(a: dict[str, Any], b: dict[str, Any], key: str) -> str:
@@ -270,10 +291,13 @@ def _from_to(a: dict[str, Any], b: dict[str, Any], key: str) -> str:
 
 
 def _usage(c: Content) -> list[str]:
-    m, beta = c.measured, (c.metrics.get("beta") or {}).get("reached")
+    m, found = c.measured, c.metrics.get("beta") or {}
+    beta = found.get("chosen", found.get("reached"))
     latents, lost = m.get("latents"), list(m.get("collapsed") or ())
-    if not latents or m.get("active") is None:
+    if not latents or "active" not in m:
         return []
+    if m["active"] is None:
+        return [f"Whether the latents are in use cannot be told from one of the {c.noun}: their codes must vary."]
     if not lost and latents == 1:
         return ["The one latent is in use: it has not collapsed to the prior."]
     if not lost:
@@ -282,6 +306,8 @@ def _usage(c: Content) -> list[str]:
     used = f"{m['active'] or 'none'} {'is' if m['active'] == 1 else 'are'} in use"
     have = f"{len(lost)} {'has' if len(lost) == 1 else 'have'} collapsed to the prior"
     why = f"variance of the mean over the {c.split} {c.noun} below 0.01"
+    if latents == 1:
+        return [f"The one latent is not in use: it has collapsed to the prior ({why}).", _collapse(1.0, beta)]
     return [f"Of {_count(latents, 'latent')} {used}; {have} ({why}): {names}.", _collapse(len(lost) / latents, beta)]
 
 
@@ -306,14 +332,11 @@ def _collapse(share: float, beta: float | None) -> str:
 
 def _boxes(c: Content) -> str:
     boxes = []
-    likelihood, beta = c.metrics.get("likelihood") or {}, c.metrics.get("beta") or {}
+    likelihood = c.metrics.get("likelihood") or {}
     if likelihood.get("density") is False:
         found = ": ".join(str(likelihood[k]) for k in ("name", "note") if likelihood.get(k)).rstrip(".")
         boxes.append(_box("This elbo is not a bound of log p(x)", f"<p>{escape(found)}.</p>{CROSS_ENTROPY}"))
-    asked, reached = beta.get("asked"), beta.get("reached")
-    if asked is not None and reached is not None and not math.isclose(asked, reached, rel_tol=1e-3):
-        text = f"β reached {_plain(reached)} of the {_plain(asked)} that was asked for."
-        boxes.append(_box("The schedule did not reach its end", f"<p>{escape(text)}</p>"))
+    boxes += [_schedule_box(letter, c.metrics.get(name) or {}) for name, letter in SCHEDULED.items()]
     notes, bad = list(c.data.get("notes") or ()), list(c.data.get("unreadable") or ())
     inner = _list(notes)
     if bad:
@@ -322,6 +345,19 @@ def _boxes(c: Content) -> str:
         )
         inner += _list(bad, 20)
     return "".join(boxes) + (_box("About the data", inner) if inner else "")
+
+
+def _schedule_box(letter: str, found: dict[str, Any]) -> str:
+    """Say where β or C ended short of what was asked for, or the weights are from before it came there."""
+    asked, reached = found.get("asked"), found.get("reached")
+    if asked is None or reached is None:
+        return ""
+    chosen = found.get("chosen", reached)
+    short, early = (not math.isclose(asked, value, rel_tol=1e-3) for value in (reached, chosen))
+    text = f"{letter} reached {_plain(reached)} of the {_plain(asked)} that was asked for."
+    text += f" The weights shown here are from a step at which it was {_plain(chosen)}." if chosen != reached else ""
+    title = "The schedule did not reach its end" if short else "The weights are from before the schedule's end"
+    return _box(title, f"<p>{escape(text)}</p>") if short or early else ""
 
 
 def _box(title: str, inner: str) -> str:
@@ -390,29 +426,56 @@ def _pictures(c: Content) -> str:
     step = f" of step {weights['step']:,}" if isinstance(weights.get("step"), int) else ""
     mean = ", averaged over the training (EMA)" if weights.get("ema") else ""
     lead = f"<p>Made with the {escape(str(weights['which']))} weights{step}{mean}.</p>" if weights.get("which") else ""
-    return f"<h2>Pictures</h2>{lead}{''.join(_figure(_image(p), p.title, p.caption) for p in c.pictures)}"
+    shown = "".join(_figure(_image(p, most), p.title, p.caption) for p, most in _shares(c.pictures))
+    return f"<h2>Pictures</h2>{lead}{shown}"
 
 
-def _image(picture: Picture) -> str:
+def _shares(pictures: Sequence[Picture]) -> list[tuple[Picture, int | None]]:
+    """Give each picture the bytes it may take: no limit where all of them fit into the page."""
+    sizes = []
+    for picture in pictures:
+        with contextlib.suppress(OSError, SyntaxError):
+            sizes.append(len(_embedded(picture.path)[1]))
+    return [(p, None if sum(sizes) <= PICTURES else PICTURES // len(pictures)) for p in pictures]
+
+
+def _embedded(path: Path | str, most: int | None = None) -> tuple[str, bytes, tuple[int, int]]:
+    """Give a picture's kind and bytes as the page has them, and the whole picture's width and height."""
+    data = Path(path).read_bytes()
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        size = image.size
+        if size[0] > WIDEST or size[1] > 2 * WIDEST:
+            image.thumbnail((WIDEST, 2 * WIDEST), Image.Resampling.LANCZOS)
+            file = io.BytesIO()
+            image.save(file, "PNG", optimize=True)
+            data = file.getvalue()
+        # a photograph's grain is what PNG cannot make small
+        return ("png", data, size) if most is None or len(data) <= most else ("jpeg", _jpeg(image, most), size)
+
+
+def _jpeg(image: Image.Image, most: int) -> bytes:
+    """Give a picture as JPEG, as wide as fits into so many bytes."""
+    data, scale, whole = b"", 1.0, image.convert("RGB")
+    while not data or (len(data) > most and scale > 0.05):
+        file = io.BytesIO()
+        part = whole.resize((max(1, round(whole.width * scale)), max(1, round(whole.height * scale))))
+        part.save(file, "JPEG", quality=85)
+        data, scale = file.getvalue(), scale * 0.8
+    return data
+
+
+def _image(picture: Picture, most: int | None = None) -> str:
     """Give a picture as an element with its bytes inside; a missing or damaged file is said and not fatal."""
     try:
-        data = Path(picture.path).read_bytes()
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            width, height = image.size
-            if width > WIDEST or image.height > 2 * WIDEST:
-                image.thumbnail((WIDEST, 2 * WIDEST), Image.Resampling.LANCZOS)
-                file = io.BytesIO()
-                image.save(file, "PNG", optimize=True)
-                data = file.getvalue()
+        kind, data, (width, height) = _embedded(picture.path, most)
     except (OSError, SyntaxError) as error:  # Pillow reports a broken PNG as a SyntaxError
         return (
             f"<p>The picture {escape(Path(picture.path).name)} could not be read: {escape(type(error).__name__)}.</p>"
         )
     source = base64.b64encode(data).decode()
-    most = f"max-width:{width}px"
     return (
-        f'<img alt="{escape(picture.title)}" width="{width}" height="{height}" style="{most}" loading="lazy" '
-        f'src="data:image/png;base64,{source}">'
+        f'<img alt="{escape(picture.title)}" width="{width}" height="{height}" style="max-width:{width}px" '
+        f'loading="lazy" src="data:image/{kind};base64,{source}">'
     )
 
 
@@ -420,9 +483,13 @@ def _reading(c: Content) -> str:
     weighed = (
         c.metrics.get("beta") and "<p><b>β</b> weighs the rate in what is minimised, distortion + β · rate. The elbo "
     )
-    bound = (c.metrics.get("likelihood") or {}).get("density") is not False
-    meaning = "a lower bound of the log-likelihood" if bound else "here a score and not a bound, see the box above"
-    formula = "log p(x) ≥ elbo" if bound else "elbo"
+    density = (c.metrics.get("likelihood") or {}).get("density")
+    meaning = {
+        True: "a lower bound of the log-likelihood",
+        False: "here a score and not a bound, see the box above",
+        None: "a lower bound of the log-likelihood only where the model's p(x|z) is a density, which is not known here",
+    }[density]
+    formula = "log p(x) ≥ elbo" if density else "elbo"
     weighed = f"{weighed}above is always that of β = 1, so that runs with different β compare.</p>" if weighed else ""
     return f"""<h2>How to read this page</h2>
 <p class="formula">{formula} = −(distortion + rate)

@@ -1,7 +1,7 @@
 """The model: it turns x into a Trace, from which an objective or a measure reads what it needs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
@@ -92,6 +92,39 @@ class Trace:
         return self.log_px + torch.stack(ratios).sum(0)
 
 
+def pooled(traces: Sequence[Trace]) -> Trace:
+    """Give the traces of several batches as one in which log_px, kl and kl_by_dim can be read, and nothing else.
+
+    These are small, and they are what a loss over a whole split is made of: x, z and the distributions are not kept,
+    since a split of them need not fit into memory. In float64, on the processor (MPS has no float64).
+
+    Example:
+        >>> from torch.distributions import Independent, Normal
+        >>> q, p = Independent(Normal(torch.ones(4, 2), 1.0), 1), Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> px = Independent(Normal(torch.zeros(1, 4, 3), 1.0), 1)
+        >>> trace = Trace(torch.zeros(4, 3), (Latent(q.sample((1,)), q, p),), px)
+        >>> pooled([trace, trace]).kl.shape, pooled([trace, trace]).kl.mean()
+        (torch.Size([1, 8]), tensor(1., dtype=torch.float64))
+    """
+    unread = Distribution(validate_args=False)  # whatever is asked of it raises NotImplementedError
+    log_px = _joined([trace.log_px for trace in traces])
+    nothing = log_px.new_empty(*log_px.shape, 0)
+    latents = []
+    for groups in zip(*(trace.latents for trace in traces), strict=True):
+        by_dim = [group.kl_by_dim for group in groups]
+        latent = Latent(nothing, unread, unread)
+        whole = None if any(part is None for part in by_dim) else _joined([p for p in by_dim if p is not None])
+        vars(latent).update(kl=_joined([group.kl for group in groups]), kl_by_dim=whole)  # as if computed before
+        latents.append(latent)
+    trace = Trace(nothing[0], tuple(latents), unread)
+    vars(trace).update(log_px=log_px)
+    return trace
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat([part.detach().cpu().double() for part in parts], dim=1)
+
+
 class Model(nn.Module, ABC):
     """What objectives, measures, the command line and the page see: a Trace, and verbs that give tensors."""
 
@@ -133,11 +166,14 @@ class Model(nn.Module, ABC):
             noise: draw x from p(x|z) instead of showing its mean.
             batch: how many images are decoded at once.
         """
+        if n < 0 or batch < 1:
+            raise UsageError(f"n is {n} and batch {batch}: at least 0 images can be drawn, at least 1 at once.")
         seed = int(torch.randint(2**62, ())) if seed is None else seed
-        z = self.draw_latents(n, seed=seed, temperature=temperature)
+        some = max(n, 1)  # of no image at all, one is drawn for its shape
+        z = self.draw_latents(some, seed=seed, temperature=temperature)
         show = self._pixels(seed) if noise else lambda z, start: self.decode(z)
         with torch.no_grad():
-            return torch.cat([show(z[i : i + batch], i) for i in range(0, n, batch)] or [self.decode(z)])
+            return torch.cat([show(z[i : i + batch], i) for i in range(0, some, batch)])[:n]
 
     def _pixels(self, seed: int) -> Callable[[Tensor, int], Tensor]:
         raise UsageError(f"{type(self).__name__} has no single p(x|z) to draw from: leave out noise.")
@@ -183,6 +219,11 @@ class VAE(Model):
         """Encode x, draw ``samples`` latents for each example, and decode them."""
         q = self.posterior(x, c)
         p = self.prior(c)
+        if q.event_shape != p.event_shape:  # torch would broadcast the smaller one
+            raise UsageError(
+                f"The posterior has latents of shape {tuple(q.event_shape)} and the prior of {tuple(p.event_shape)}: "
+                "their divergence has no meaning. Give both the same number of latents."
+            )
         z, log_q = draw(q, samples)
         return Trace(x, (Latent(z, q, p, log_q),), self.likelihood(z, c))
 

@@ -19,9 +19,9 @@ class OptimalNormal(Normal):
     .. math:: \bar\sigma^2_n = (1 - w_n) \, \bar\sigma^2_{n - 1} + w_n \sigma^2_n, \qquad
         w_n = \frac{0.1}{1 - 0.9^n}
 
-    Scoring also moves ``variance`` to this exponential mean of the n batches scored, so that evaluation can use a proper
-    density with a fixed σ. The weights w are those of a mean without bias (w₁ = 1): nothing of where the buffer began
-    is left in it. The gradient with respect to σ vanishes at the optimum, so σ is a constant.
+    Scoring also moves ``variance`` to this exponential mean of the n batches scored, so that evaluation can use a
+    proper density with a fixed σ. The weights w are those of a mean without bias (w₁ = 1): nothing of where the buffer
+    began is left in it. The gradient with respect to σ vanishes at the optimum, so σ is a constant.
 
     Reference: Simple and effective VAE training with calibrated decoders (Rybkin, Daniilidis and Levine, 2021); the
     correction is that of Adam: a method for stochastic optimization (Kingma and Ba, 2015).

@@ -3,6 +3,8 @@
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lowerbound.errors import UsageError
+
 ACTIVE = 0.01
 
 
@@ -20,4 +22,8 @@ def active_units(codes: Float[Tensor, "N D"], threshold: float = ACTIVE) -> Bool
         >>> active_units(torch.tensor([[0.0, 1.0], [0.0, -1.0]]))
         tensor([False,  True])
     """
+    if len(codes) < 2:
+        raise UsageError(
+            f"Whether latents vary over the data cannot be told from {len(codes)} codes: give two or more."
+        )
     return codes.var(dim=0) > threshold

@@ -11,7 +11,7 @@ from torch import Tensor
 from lowerbound import rng
 from lowerbound.errors import UsageError
 from lowerbound.objective import Loss, Objective
-from lowerbound.vae import Model
+from lowerbound.vae import Model, Trace, pooled
 
 SEED = 20131220  # of the evaluation's noise: fixed, so that models are compared under the same draws
 
@@ -30,8 +30,8 @@ def evaluate(
     .. math:: \mathrm{elbo} = -(\mathrm{distortion} + \mathrm{rate}), \qquad
         \mathrm{s.e.} = \mathrm{sd} / \sqrt{n}, \quad \text{in nats per example}
 
-    Every image counts once, whatever the sizes of the blocks; the model is in evaluation mode, in float32 or its own
-    precision, under the noise of a fixed seed.
+    Every image counts once, whatever the sizes of the blocks, and the loss is that of the whole (see `Objective`); the
+    model is in evaluation mode, in float32 or its own precision, under the noise of a fixed seed.
 
     Arguments:
         model, objective: the model, and the objective whose terms are averaged beside the ledger.
@@ -39,24 +39,32 @@ def evaluate(
         step: the step of the schedules at which the loss is taken; the last one judges by the weights asked for.
         samples: latents drawn for each image; the objective's own number if not said.
         seed: of the noise.
+
+    Example:
+        >>> from lowerbound import data, likelihood, nets, objective, posterior, prior, vae
+        >>> model = vae.VAE(posterior.Gaussian(nets.MLP((3,)), 2), prior.Standard(2),
+        ...                 likelihood.Gaussian(nets.MLP((2,), (3,))))
+        >>> source = data.tensor(torch.rand(100, 3), validation=20, test=0)
+        >>> found = evaluate(model, objective.Elbo(), source.blocks("validation"), step=0)
+        >>> found["images"], abs(found["elbo"] + found["distortion"] + found["rate"]) < 1e-9
+        (20, True)
     """
     training = model.training
     model.eval()
-    per_image: dict[str, list[Tensor]] = {"distortion": [], "rate": [], "elbo": []}
-    total, by_dim, n = Loss({}), [], 0
+    # |mean KL - C| or max(λ, mean KL_j) is not the mean of its values over blocks: the loss is reduced once, over all
+    # images, where the objective lets us; else the number would depend on the size of the blocks
+    once, sums, kept = objective.densities_only, Loss({}), []
     with torch.inference_mode():
         for b, (x, _) in enumerate(blocks):
             with rng.noise(seed, "evaluate", b):
                 trace = model(x, samples=samples or objective.samples)
-                total = total + objective.reduce(model, trace, step=step) * len(x)
-            distortion, rate = -trace.log_px.mean(0).double(), trace.kl.mean(0).double()
-            for name, value in zip(per_image, (distortion, rate, -(distortion + rate)), strict=True):
-                per_image[name].append(value)
-            parts = [latent.kl_by_dim for latent in trace.latents]
-            by_dim.append(None if any(p is None for p in parts) else _sum_dims(parts))
-            n += len(x)
+                sums = sums if once else sums + objective.reduce(model, trace, step=step) * len(x)
+            kept.append(pooled([trace]))
+        whole = pooled(kept)
+        n = whole.log_px.shape[1]
+        loss = objective.reduce(model, whole, step=step) if once else sums * (1 / n)
     model.train(training)
-    return {"images": n, **_summary(total * (1 / n), per_image), "kl_by_dim": _mean_dims(by_dim, n)}
+    return {"images": n, **_summary(loss, whole), "kl_by_dim": _kl_by_dim(whole)}
 
 
 def log_likelihood(
@@ -99,22 +107,21 @@ def log_likelihood(
 def _importance(model: Model, image: Tensor, samples: int, rows: int, seed: int, i: int) -> Tensor:
     with rng.noise(seed, "importance", i):
         counts = [min(rows, samples - start) for start in range(0, samples, rows)]
-        sums = [model(image, samples=k).log_w.double().logsumexp(0)[0] for k in counts]
+        sums = [model(image, samples=k).log_w.cpu().double().logsumexp(0)[0] for k in counts]
     return torch.stack(sums).logsumexp(0) - math.log(samples)
 
 
-def _summary(mean: Loss, per_image: dict[str, list[Tensor]]) -> dict[str, Any]:
-    values = {name: torch.cat(parts) for name, parts in per_image.items()}
-    terms = {name: float(value) for name, value in mean.terms.items()}
+def _summary(loss: Loss, whole: Trace) -> dict[str, Any]:
+    distortion, rate = -whole.log_px.mean(0), whole.kl.mean(0)
+    values = {"distortion": distortion, "rate": rate, "elbo": -(distortion + rate)}
+    terms = {name: float(value) for name, value in loss.terms.items()}
     terms.update({name: float(value.mean()) for name, value in values.items()})
     errors = {name: float(v.std() / len(v) ** 0.5) if len(v) > 1 else None for name, v in values.items()}
     return {**terms, "standard_error": errors}
 
 
-def _sum_dims(parts: list[Tensor | None]) -> Tensor:
-    return torch.cat([p.mean(0).double().sum(0) for p in parts if p is not None])
-
-
-def _mean_dims(blocks: list[Tensor | None], n: int) -> list[float] | None:
-    sums = [b for b in blocks if b is not None]
-    return None if len(sums) < len(blocks) else [float(v) for v in torch.stack(sums).sum(0) / n]
+def _kl_by_dim(whole: Trace) -> list[float] | None:
+    parts = [latent.kl_by_dim for latent in whole.latents]
+    if any(part is None for part in parts):
+        return None
+    return [float(v) for part in parts if part is not None for v in part.mean((0, 1))]

@@ -59,11 +59,15 @@ class Group:
 class Objective(nn.Module, ABC):
     """What is minimised: the reduction of a Trace to a Loss.
 
-    ``bound`` says what the logged elbo is to log p(x); ``samples`` is K, the latents drawn for each example.
+    ``bound`` says what the logged elbo is to log p(x); ``samples`` is K, the latents drawn for each example;
+    ``densities_only`` says that it reads nothing of a trace but log_px, kl and kl_by_dim. Evaluation then reduces a
+    whole split at once; without it, it averages over blocks, which is another number where the loss is not linear in
+    the examples.
     """
 
     bound: ClassVar[Literal["lower", "upper"] | None] = None
     samples: int = 1
+    densities_only: bool = False
 
     @abstractmethod
     def reduce(self, model: Model, trace: Trace, *, step: int = 0) -> Loss:

@@ -37,8 +37,11 @@ class Elbo(Objective):
         super().__init__()
         if samples < 1:
             raise UsageError(f"samples is {samples}: at least 1 is needed.")
+        if terms is not None and not terms:
+            raise UsageError("The elbo has no terms, and nothing to minimise: give at least one.")
         self.samples = samples
-        self.terms = nn.ModuleDict(terms or {"distortion": Distortion(), "kl": KL()})
+        self.terms = nn.ModuleDict({"distortion": Distortion(), "kl": KL()} if terms is None else terms)
+        self.densities_only = all(getattr(term, "densities_only", False) for term in self.terms.values())
 
     def reduce(self, model: Model, trace: Trace, *, step: int = 0) -> Loss:
         """Add up the terms, and log the ledger beside them."""

@@ -1,7 +1,7 @@
 """Terms of the elbo: each reduces a Trace to a part of the Loss."""
 
 from abc import ABC, abstractmethod
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,12 @@ from lowerbound.vae import Trace
 
 
 class Term(nn.Module, ABC):
-    """A part of an objective, in nats: summed over dimensions, the mean over the batch, once."""
+    """A part of an objective, in nats: summed over dimensions, the mean over the batch, once.
+
+    ``densities_only`` says that it reads nothing of a trace but log_px, kl and kl_by_dim, see `Objective`.
+    """
+
+    densities_only: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, trace: Trace, step: int) -> Loss:
@@ -26,6 +31,8 @@ class Distortion(Term):
 
     .. math:: -\mathbb E_{q(z|x)} \log p(x|z)
     """
+
+    densities_only: ClassVar[bool] = True
 
     def forward(self, trace: Trace, step: int) -> Loss:
         """Give the mean distortion."""
@@ -43,6 +50,8 @@ class KL(Term):
     Arguments:
         weight: β, a number or a schedule.
     """
+
+    densities_only: ClassVar[bool] = True
 
     def __init__(self, weight: NonNegative | Weight = 1.0) -> None:
         super().__init__()
@@ -70,6 +79,8 @@ class FreeBits(Term):
         weight: β, a number or a schedule.
     """
 
+    densities_only: ClassVar[bool] = True
+
     def __init__(self, nats: NonNegative = 0.25, weight: NonNegative | Weight = 1.0) -> None:
         super().__init__()
         self.nats, self.weight = nats, as_weight(weight)
@@ -96,6 +107,8 @@ class Capacity(Term):
         capacity: C in nats, a number or a schedule.
         weight: γ, a number or a schedule.
     """
+
+    densities_only: ClassVar[bool] = True
 
     def __init__(self, capacity: NonNegative | Weight = 25.0, weight: NonNegative | Weight = 1000.0) -> None:
         super().__init__()
