@@ -28,5 +28,12 @@ lint: .venv/dev  ## ruff (lint and format) and the type checker
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# the peers of benchmarks/, in an environment of their own
+.venv-bench: pyproject.toml constraints.txt benchmarks/requirements.txt
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$@/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . -r benchmarks/requirements.txt
+	@touch $@
+
 clean:  ## remove the environment and caches, never runs/
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,100 @@
+"""Growth: images/s and peak memory of training against batch size, latents, image side and samples.
+
+    .venv-bench/bin/python benchmarks/growth.py      # about six minutes; also draws results/growth.png
+
+Each point is a process of its own. One thing is varied at a time from the default: batch 128, 16 latents, side 28,
+one sample. The images are noise, made in memory: time and memory do not depend on what they show.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import json
+
+from common import HERE, save, spread
+
+AXES = {
+    "batch": [16, 32, 64, 128, 256, 512, 1024],
+    "latents": [2, 16, 64, 256, 1024],
+    "side": [28, 40, 56, 80, 128],
+    "samples": [1, 2, 4, 8, 16],
+}
+START = {"batch": 128, "latents": 16, "side": 28, "samples": 1}
+SECONDS, ROUNDS = 2.0, 3
+
+
+def case(batch: int, latents: int, side: int, samples: int) -> dict[str, Any]:
+    """Measure one point in this process."""
+    import resource
+
+    import torch
+
+    torch.zeros(1) + 1
+    imported = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    from lowerbound import data, tune
+    from lowerbound.begin import plan_job, plan_spec
+    from lowerbound.train import train
+
+    tune()
+    pixels = torch.randint(0, 256, (2 * batch, 1, side, side), dtype=torch.uint8)
+    source = data.tensor(pixels, validation=0, test=0)
+    channels = ["model.posterior.net.channels=[32,64]", "model.likelihood.net.channels=[64,32]"]  # as at side 28
+    sets = [f"train.batch={batch}", f"objective.samples={samples}", "train.epochs=100000", *channels]
+    spec, _ = plan_spec({"kind": "own"}, source, latents=latents, assignments=sets)
+    job = plan_job(spec, source, "cpu")
+    speeds = []
+    for _ in range(ROUNDS + 1):
+        begun, first = time.perf_counter(), job.state.step
+        for _ in train(job.state, job.source, steps=10**9, batch=batch):
+            if time.perf_counter() - begun > SECONDS:
+                break
+        speeds.append((job.state.step - first) * batch / (time.perf_counter() - begun))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - imported
+    return {"images/s": spread(speeds[1:]), "MiB beyond torch": round(peak / 1024, 1), "bfloat16": job.state.bfloat16}
+
+
+def draw(found: dict[str, list[dict[str, Any]]]) -> None:
+    """Draw the cost of an image (of a pixel, of a sample) and the memory along each axis."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    axes = figure.subplots(2, len(found))
+    for column, (name, points) in enumerate(found.items()):
+        x = [point[name] for point in points]
+        unit = {"side": lambda v: (v / 28) ** 2, "samples": lambda v: v}.get(name, lambda v: 1)
+        cost = [1e6 / point["images/s"]["median"] / unit(point[name]) for point in points]
+        per = {"side": "784 pixels", "samples": "sample"}.get(name, "image")
+        axes[0, column].plot(x, cost, "o-")
+        axes[0, column].set(xscale="log", ylim=(0, None), title=f"µs a {per}", xlabel=name)
+        axes[1, column].plot(x, [point["MiB beyond torch"] for point in points], "o-", color="C1")
+        axes[1, column].set(xscale="log", ylim=(0, None), title="peak MiB beyond torch", xlabel=name)
+        for row in (0, 1):
+            axes[row, column].set_xticks(x, [str(v) for v in x])
+            axes[row, column].minorticks_off()
+    figure.savefig(HERE / "results" / "growth.png", dpi=110)
+
+
+def main() -> None:
+    """Measure every point, each in its own process."""
+    if sys.argv[1:2] == ["--case"]:
+        print(json.dumps(case(**json.loads(sys.argv[2]))))
+        return
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, values in AXES.items():
+        for value in values:
+            point = {**START, name: value}
+            command = [sys.executable, __file__, "--case", json.dumps(point)]
+            output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+            found.setdefault(name, []).append({**point, **json.loads(output.splitlines()[-1])})
+            print(found[name][-1], file=sys.stderr, flush=True)
+    draw(found)
+    save("growth", {"seconds a round": SECONDS, "rounds": ROUNDS, **found})
+
+
+if __name__ == "__main__":
+    main()
