@@ -1,16 +1,18 @@
 """Runs in Python: what is loaded is what was trained; own networks and own models; which weights a figure is from."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import lowerbound
-from lowerbound import likelihood, nets, posterior, prior, spec
-from lowerbound.errors import StorageError, UsageError
+from lowerbound import data, likelihood, metrics, nets, objective, posterior, prior, spec
+from lowerbound.errors import DataError, StorageError, UsageError
 
 FAST = ("train.epochs=2", "train.batch=32", "train.log=5")
 
@@ -202,7 +204,11 @@ def own_model() -> lowerbound.VAE:
 
 
 def test_an_own_module_as_net_trains_saves_and_loads(tmp_path: Path) -> None:
-    run = lowerbound.fit("digits", model=own_model(), out=tmp_path / "r", set=FAST)
+    run = lowerbound.fit("digits", model=own_model(), beta=2, out=tmp_path / "r", set=FAST)
+    assert run.spec["latents"] == 2  # the model's, not the default for images
+    assert run.env["recipe"] == "own"
+    page = (run.path / "report.html").read_text() + (run.path / "README.md").read_text()
+    assert not [name for name in ("Higgins", "Kingma", "beta-vae") if name in page]
     assert run.metrics["test"]["elbo"] > -50
     again = lowerbound.load(run.path, model=own_model())
     assert lowerbound.evaluate(again)["elbo"] == run.metrics["test"]["elbo"]
@@ -210,12 +216,23 @@ def test_an_own_module_as_net_trains_saves_and_loads(tmp_path: Path) -> None:
         lowerbound.load(run.path)
 
 
+def test_an_own_model_that_cannot_be_trained_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"weights are torch\.float64.*pass model\.float\(\)"):
+        lowerbound.fit("digits", model=own_model().double(), out=tmp_path / "r", set=FAST)
+    with pytest.raises(UsageError, match="latents is 5, but the model has 2"):
+        lowerbound.fit("digits", model=own_model(), latents=5, out=tmp_path / "r", set=FAST)
+    assert not (tmp_path / "r").exists()
+
+
+def test_the_command_is_recorded(run: lowerbound.Run) -> None:
+    assert run.env["command"] == "python: lowerbound.fit"
+    assert "Trained by `python: lowerbound.fit` from seed 0." in (run.path / "README.md").read_text()
+
+
 def test_a_model_that_does_not_fit_the_weights_is_said(tmp_path: Path, run: lowerbound.Run) -> None:
     changed = json.loads((run.path / "spec.json").read_text())
     changed["latents"] = 5
     copy = tmp_path / "copy"
-    import shutil
-
     shutil.copytree(run.path, copy)
     (copy / "spec.json").write_text(json.dumps(changed))
     with pytest.raises(StorageError, match="do not fit"):
@@ -226,7 +243,103 @@ def test_a_tensor_in_memory_is_data_too(tmp_path: Path) -> None:
     x = torch.rand(200, 3, 9, 7)
     run = lowerbound.fit(x, latents=2, out=tmp_path / "r", set=["train.epochs=1", "train.batch=32"])
     assert run.model.sample(2).shape == (2, 3, 9, 7)
-    with pytest.raises(UsageError, match="tensor given in Python"):
+    with pytest.raises(UsageError, match=r"tensor given in Python.*load\(path, source=x\).*resume\(path, source=x\)"):
+        _ = lowerbound.load(run.path).source
+    for source in (x, x.numpy(), data.tensor(x)):
+        again = lowerbound.load(run.path, source=source)
+        assert lowerbound.evaluate(again)["elbo"] == run.metrics["test"]["elbo"]
+    assert lowerbound.resume(run.path, source=x).metrics["weights"] == run.metrics["weights"]
+    for other in (x + 1e-3 * (x < 0.5), x[:199], data.tensor(x, validation=7), data.tensor(x, binarise="threshold")):
+        with pytest.raises(DataError, match=r"not those it was trained on.*Pass the same ones"):
+            _ = lowerbound.load(run.path, source=other).source
+        with pytest.raises(DataError, match="not those it was trained on"):
+            lowerbound.resume(run.path, source=other)
+
+
+def test_lists_of_numbers_are_data_and_others_are_refused_in_words(tmp_path: Path) -> None:
+    rows = torch.randn(100, 2).tolist()
+    run = lowerbound.fit(rows, out=tmp_path / "r", set=["train.epochs=1", "train.batch=16"])
+    assert run.data["images"] == {"train": 80, "validation": 10, "test": 10}
+    refused: list[tuple[object, str]] = [
+        ([[1, 2], [3, 4]], "leave none to train on"),
+        ([[1, 2], [3]], "A list was given as data, and it is no array of numbers"),
+        (None, "holds object"),
+        ({"x": 1}, "holds object"),
+    ]
+    for thing, says in refused:
+        with pytest.raises((UsageError, DataError), match=says):
+            lowerbound.fit(thing, out=tmp_path / "s")
+    with pytest.raises(UsageError, match=r"data\.validation=0.*lowerbound\.data\.tensor"):
+        lowerbound.fit(rows, out=tmp_path / "s", set=["data.validation=0"])
+    assert not (tmp_path / "s").exists()
+
+
+def test_data_are_not_replaced_by_an_assignment(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"lowerbound\.fit\(data\) in Python"):
+        lowerbound.fit("digits", out=tmp_path / "r", set=['data={"kind": "moons"}'])
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_resumed_run_warns_where_it_is_not_bit_for_bit(tmp_path: Path, run: lowerbound.Run) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    env = run.env
+    env["threads"] = 77
+    (copy / "env.json").write_text(json.dumps(env))
+    threads = torch.get_num_threads()
+    with pytest.warns(UserWarning, match=rf"77 threads and goes on with {threads}, so not bit for bit"):
+        lowerbound.resume(copy)
+    assert torch.get_num_threads() == threads
+    env = {**run.env, "versions": {**env["versions"], "torch": "2.0.0"}}
+    (copy / "env.json").write_text(json.dumps(env))
+    with pytest.warns(UserWarning, match=r"torch 2\.0\.0 and goes on with .* not bit for bit"):
+        lowerbound.resume(copy)
+
+
+def test_the_objectives_number_of_latents_is_the_default(tmp_path: Path) -> None:
+    run = lowerbound.fit("digits", latents=2, out=tmp_path / "r", set=[*FAST, "objective.samples=3"])
+    found = {samples: lowerbound.evaluate(run, samples=samples)["elbo"] for samples in (None, 1, 3)}
+    assert found[None] == found[3] == run.metrics["test"]["elbo"] != found[1]
+
+
+def test_so_many_latents_are_drawn_as_are_asked_for(run: lowerbound.Run) -> None:
+    """By the model, K times for each image; and the error of the draw falls as 1/√K: 64 latents in place of 4, 1/4."""
+    drawn = []
+    hook = run.model.register_forward_hook(lambda _m, _x, trace: drawn.append(trace.latents[0].z.shape[:2]))
+    lowerbound.evaluate(run, samples=5)
+    hook.remove()
+    assert {k for k, _ in drawn} == {5}
+    assert sum(b for _, b in drawn) == len(run.source.test)
+    goal = objective.Elbo()
+    few, many = (
+        torch.tensor(
+            [
+                metrics.evaluate(run.model, goal, run.source.blocks("test"), step=0, samples=k, seed=seed)["elbo"]
+                for seed in range(40)
+            ],
+            dtype=torch.float64,
+        )
+        for k in (4, 64)
+    )
+    # of 40 draws each, the ratio of two deviations has a standard error of 16 %
+    assert float(few.std() / many.std()) == pytest.approx(4, rel=0.5)
+    assert float((few.mean() - many.mean()).abs()) < 4 * float(few.std() / 40**0.5)
+
+
+def test_labels_in_a_second_file_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    np.save("x.npy", rng.random((100, 4), dtype=np.float32))
+    np.save("lab.npy", rng.integers(0, 3, 100))
+    run = lowerbound.fit("x.npy", out=tmp_path / "r", set=["data.labels=lab.npy", "train.epochs=1", "train.batch=16"])
+    monkeypatch.chdir(tmp_path)
+    assert run.spec["data"]["labels"] == str(tmp_path / "a" / "lab.npy")
+    labels = lowerbound.embed(lowerbound.load(run.path))[1]
+    assert labels is not None
+    assert labels.tolist() == np.load("a/lab.npy")[run.source.test.rows].tolist()
+    np.save("a/lab.npy", rng.integers(0, 3, 100))
+    with pytest.raises(DataError, match="not those it was trained on"):
         _ = lowerbound.load(run.path).source
 
 
@@ -249,10 +362,6 @@ def test_an_interrupted_run_can_be_looked_at(tmp_path: Path) -> None:
 
 
 def test_data_that_changed_are_refused(tmp_path: Path) -> None:
-    import numpy as np
-
-    from lowerbound.errors import DataError
-
     rng = np.random.default_rng(0)
     path = tmp_path / "x.npy"
     np.save(path, rng.random((200, 6), dtype=np.float32))
@@ -270,8 +379,6 @@ def test_samples_carry_no_gradient_and_decoding_does(run: lowerbound.Run) -> Non
 
 
 def test_a_finished_run_without_its_weights_takes_no_others(tmp_path: Path, run: lowerbound.Run) -> None:
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(run.path, copy)
     (copy / "weights.safetensors").unlink()

@@ -67,7 +67,10 @@ WRONG_WORDS = [
     (("--set", "data.validatoin=3"), "did you mean 'validation'?"),
     (("--set", "train.batch=5000"), "there are only 1437 training images: set it lower, --set train.batch="),
     (("--set", "train.patience=2", "--validation", "0"), "train.patience needs a validation split"),
-    (("--beta", "-1"), "-1"),
+    (("--beta", "-1"), "β (--beta) is -1: objective.terms.kl.weight is -1"),
+    (("--set", 'data={"kind": "moons"}'), "the data are given as the argument DATA, lowerbound train DATA"),
+    (("--set", "data=moons"), "the data are given as the argument DATA"),
+    (("--set", " data = moons"), "the data are given as the argument DATA"),
     (("--beta", "nan"), "nan"),
     (("--latents", "0"), "latents is 0: it must be a whole number of at least 1"),
     (("--epochs", "0"), "train.epochs is 0"),
@@ -232,12 +235,15 @@ def test_a_folder_with_some_broken_images_is_used_and_they_are_named(capsys: pyt
     Image.new("L", (12, 10)).save(packed, "png")
     Path("photos/cut.png").write_bytes(packed.getvalue()[:40])
     Path("photos/text.jpg").write_text("hello")
+    for name in ("a.heic", "B.HEIC", "c.avif", "notes.txt"):
+        Path("photos", name).write_bytes(b"of no matter")
     Path("photos/zero.gif").write_bytes(b"")
     assert call("train", "photos", *TINY, "--out", "run") == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert "32 train, 4 validation, 4 test" in out
     assert "3 files could not be read: " in out
+    assert "Left out, in formats that are not read: 1 .avif, 2 .heic. Convert them to PNG or JPEG." in out
     for name in ("cut.png", "text.jpg", "zero.gif"):
         assert name in out
         assert name in json.dumps(json.loads(Path("run/data.json").read_bytes())["unreadable"])
@@ -401,6 +407,31 @@ def test_wrong_words_on_a_run(words: tuple[str, ...], small: Path, refused: Call
     assert words[-1] in err or words[-2] in err
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("sample", "run", "--out", "run/spec.json/x.png"), "run/spec.json is a file, not a folder"),
+        (("sample", "run", "--out", "run/spec.json/deep/x.npy"), "run/spec.json is a file, not a folder"),
+        (("embed", "run", "--out", "run/spec.json/codes"), "run/spec.json is a file, not a folder"),
+        (("sample", "run", "--out", "folder.npy"), "--out folder.npy is a folder"),
+        (("reconstruct", "run", "--out", "folder.png"), "--out folder.png is a folder"),
+        (("embed", "run", "--out", "."), "--out . is a folder: give the files' name without its ending, such as codes"),
+        (("embed", "run", "--out", ".."), "such as ../codes"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_places_that_are_no_file(words: tuple[str, ...], says: str, small: Path, refused: Callable[..., str]) -> None:
+    for name in ("folder.npy", "folder.png"):
+        Path(name).mkdir()
+    assert says in refused(USAGE, *words)
+
+
+def test_places_that_take_no_file(small: Path, refused: Callable[..., str]) -> None:
+    for words in (("sample", "run", "--out", "/proc/x/y.png"), ("embed", "run", "--out", "/proc/x/codes")):
+        assert f"{words[-1].removesuffix('codes')}" in (err := refused(STORAGE, *words))
+        assert "could not be written" in err
+
+
 # ---- divergence
 
 
@@ -481,6 +512,7 @@ def test_a_disk_that_becomes_full_in_the_middle(disk: Callable[[str], Path]) -> 
     assert err.count("\n") == 1
     assert "the disk is full" in err
     assert "Nothing half was left." in err
+    assert err.endswith(f"Free some space, then go on with: lowerbound resume {path}.\n")
     found = checkpoint.listed(path / "checkpoints")
     assert len(found) >= 2
     assert [checkpoint.problem(p) for p in found] == [None] * len(found)

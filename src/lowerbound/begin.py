@@ -1,17 +1,23 @@
 """How a job begins: from what a user asks for, or from a run's checkpoint. Here are the verbs of Python too."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import shlex
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lowerbound import checkpoint, explore, metrics, process, recipes
+from lowerbound import checkpoint, explore, files, metrics, process, recipes
 from lowerbound import data as sources
 from lowerbound import spec as specs
 from lowerbound.data import Source
+from lowerbound.data.npy import stored_arrays
 from lowerbound.errors import DataError, StorageError, UsageError
 from lowerbound.job import Job
+from lowerbound.objective import Objective
 from lowerbound.run import Run
 from lowerbound.train import Plan, start
 from lowerbound.vae import VAE, Model
@@ -45,7 +51,7 @@ def plan_spec(
     spec = recipes.base(data, source.shape)
     spec = recipes.with_networks(specs.merge(spec, recipes.recipe(name).sets), source.shape)
     if beta is not None:
-        spec = recipes.with_beta(spec, beta)
+        spec = _with_beta(spec, beta)
     if latents is not None:
         spec["latents"] = latents
     if seed is not None:
@@ -56,7 +62,17 @@ def plan_spec(
         spec = recipes.with_networks(specs.assign(specs.check(spec), assignment), source.shape)
     if own:
         spec["model"] = {"kind": "own"}
+        name = "own"  # whatever it is, it is not the published model that the recipe cites
     return specs.check(spec), name
+
+
+def _with_beta(spec: specs.Spec, beta: float) -> specs.Spec:
+    spec = recipes.with_beta(spec, beta)
+    try:
+        specs.check(spec)
+    except UsageError as error:
+        raise UsageError(f"β (--beta) is {beta:g}: {error}") from None
+    return spec
 
 
 def prepare(
@@ -84,6 +100,10 @@ def plan_job(spec: specs.Spec, source: Source, device: str, model: Model | None 
     where = pick_device(device)
     model = model or specs.build_model(spec, source.shape, source.unit)
     suits(model, source)
+    other = {p.dtype for p in model.parameters()} - {torch.float32}
+    if other:
+        names = ", ".join(sorted(str(dtype) for dtype in other))
+        raise UsageError(f"The model's weights are {names}, and training takes float32 ones: pass model.float().")
     return _assemble(spec, source, model, where)
 
 
@@ -113,12 +133,19 @@ def suits(model: Model, source: Source) -> None:
         )
 
 
-def reopen(path: str | Path, *, device: str | None = None, at: int | None = None, own: Model | None = None) -> Job:
+def reopen(
+    path: str | Path,
+    *,
+    device: str | None = None,
+    at: int | None = None,
+    own: Model | None = None,
+    given: Source | None = None,
+) -> Job:
     """Open a run to go on with it, from its newest checkpoint or from that of step ``at``.
 
     Raises StorageError where that checkpoint is damaged, and offers another, or where a finished run has none.
     """
-    run = Run.open(path, own)
+    run = Run.open(path, own, given)
     saved = checkpoint.listed(run.checkpoints)
     wanted = _wanted(run, saved, at)
     source = run.source
@@ -188,23 +215,61 @@ def fit(
         model: an own model, instead of the recipe's.
         device: "auto", "cpu", "cuda" or "mps".
     """
-    node, source = open_data(data, [a for a in set if a.startswith("data.")])
+    of_data, others = split(set)
+    node, source = open_data(data, of_data)
     spec, name = plan_spec(
         node,
         source,
         recipe=recipe,
         beta=beta,
-        latents=latents,
+        latents=latents if model is None else _own_latents(model, latents),
         epochs=epochs,
         seed=seed,
-        assignments=[a for a in set if not a.startswith("data.")],
+        assignments=others,
         own=model is not None,
     )
     job = prepare(spec, source, name=name, out=None if out is None else Path(out), device=device, model=model)
-    with job.run.lock():
+    return _train(job)
+
+
+def _own_latents(model: Model, asked: int | None) -> int:
+    """Count the latents of an own model; raises UsageError where others were asked for."""
+    found = int(model.draw_latents(1, seed=0).shape[-1])
+    if asked not in (None, found):
+        raise UsageError(f"latents is {asked}, but the model has {found}: leave latents out, or build it with {asked}.")
+    return found
+
+
+def _train(job: Job) -> Run:
+    with job.run.lock(), advising(job.run.path):
         for _ in job.steps():
             pass
         return job.finish()
+
+
+@contextlib.contextmanager
+def advising(path: Path) -> Iterator[None]:
+    """Where what a training saves cannot be written, advise to go on with the run, not to do it all again."""
+    try:
+        yield
+    except StorageError as error:
+        again = f"then go on with: lowerbound resume {shlex.quote(str(path))}"
+        raise StorageError(str(error).replace(files.AGAIN, again)) from error
+
+
+def split(assignments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part the assignments that are the data's from the others; raises UsageError where one replaces the data."""
+    of_data: list[str] = []
+    others: list[str] = []
+    for assignment in assignments:
+        key = assignment.partition("=")[0].strip()
+        if key == "data":
+            raise UsageError(
+                f"--set {assignment!r}: the data are given as the argument DATA, lowerbound train DATA, or "
+                "lowerbound.fit(data) in Python; --set takes their arguments, such as data.validation=500."
+            )
+        (of_data if key.startswith("data.") else others).append(assignment)
+    return of_data, others
 
 
 def open_data(data: Any, assignments: Sequence[str] = (), **arguments: Any) -> tuple[dict[str, Any], Source]:
@@ -212,37 +277,92 @@ def open_data(data: Any, assignments: Sequence[str] = (), **arguments: Any) -> t
 
     ``assignments`` are those of ``--set`` that begin with ``data.``; ``arguments`` are the loader's.
     """
-    if isinstance(data, Source):
-        return {"kind": "own"}, data
     if not isinstance(data, str | Path):
-        return {"kind": "own"}, sources.tensor(data)
+        if assignments:
+            raise UsageError(
+                f"--set {assignments[0]!r}: data given in Python have their arguments already; "
+                "give them there, such as lowerbound.data.tensor(x, validation=500)."
+            )
+        return {"kind": "own"}, sources.given(data)
     node: dict[str, Any] = {**sources.locate(str(data)), **arguments}
-    if "path" in node:
-        node["path"] = str(Path(node["path"]).resolve())
     node = specs.complete("data", node, "data")
     for assignment in assignments:
         node = specs.complete("data", specs.assign({"data": node}, assignment)["data"], "data")
+    _make_absolute(node)
     return node, specs.build_source({"data": node})
 
 
-def resume(path: str | Path, *, at: int | None = None, device: str | None = None, model: Model | None = None) -> Run:
+def _make_absolute(node: dict[str, Any]) -> None:
+    """Write out where the files are, so that the run finds them from any folder."""
+    if "path" in node:
+        node["path"] = str(Path(node["path"]).resolve())
+    labels = node.get("labels")
+    if isinstance(labels, str) and Path(labels).is_file() and labels not in stored_arrays(Path(node["path"])):
+        node["labels"] = str(Path(labels).resolve())
+
+
+def resume(
+    path: str | Path,
+    *,
+    at: int | None = None,
+    device: str | None = None,
+    model: Model | None = None,
+    source: Any = None,
+) -> Run:
     """Go on with a run that was stopped, and give it finished: what ``lowerbound resume`` does.
 
-    Raises StorageError where its newest checkpoint is damaged; ``at`` goes back to that of another step.
+    Raises StorageError where its newest checkpoint is damaged; ``at`` goes back to that of another step. Warns where
+    the threads or torch are not those that it was trained with: nothing process-wide is set here.
+
+    Arguments:
+        path: the run's directory.
+        at: the step of an earlier checkpoint.
+        device: "auto", "cpu", "cuda" or "mps"; by default the run's own.
+        model: the model, built as it was, where the run was trained with one built in Python.
+        source: the data, a `Source` or the tensor, where the run was trained on data given in Python.
     """
-    job = reopen(path, device=device, at=at, own=model)
-    with job.run.lock():
-        for _ in job.steps():
-            pass
-        return job.finish()
+    given = None if source is None else sources.given(source)
+    job = reopen(path, device=device, at=at, own=model, given=given)
+    for line in differences(job.run):
+        warnings.warn(line, stacklevel=2)
+    return _train(job)
 
 
-def evaluate(run: Run, split: str = "test", *, samples: int = 1) -> dict[str, Any]:
-    """Measure a run's model on a split, see `lowerbound.metrics.evaluate`; raises UsageError where it has no images."""
-    blocks = _blocks(run, split)
-    total = specs.construct("train", run.spec["train"], {}).steps(run.data["images"]["train"])
-    objective = specs.build_objective(run.spec, total)
-    return metrics.evaluate(run.model, objective, blocks, step=total, samples=samples)
+def differences(run: Run) -> list[str]:
+    """Say what keeps a resumed run from being bit for bit the one that was never stopped."""
+    lines, env = [], run.env
+    threads, there = env.get("threads"), torch.get_num_threads()
+    if isinstance(threads, int) and threads != there:
+        lines.append(
+            f"{run.path} was trained with {threads} threads and goes on with {there}, so not bit for bit: "
+            f"torch.set_num_threads({threads}) first would make it so."
+        )
+    version = env.get("versions", {}).get("torch")
+    if version != metadata.version("torch"):
+        lines.append(
+            f"{run.path} was trained with torch {version} and goes on with {metadata.version('torch')}: "
+            "the figures agree, but not bit for bit."
+        )
+    return lines
+
+
+def evaluate(run: Run, split: str = "test", *, samples: int | None = None) -> dict[str, Any]:
+    """Measure a run's model on a split, see `lowerbound.metrics.evaluate`; raises UsageError where it has no images.
+
+    ``samples`` latents are drawn for each image, by default as many as the objective's.
+    """
+    blocks, goal = _blocks(run, split), objective(run)
+    return metrics.evaluate(run.model, goal, blocks, step=_total(run), samples=samples)
+
+
+def objective(run: Run) -> Objective:
+    """Make the objective that a run was trained with."""
+    return specs.build_objective(run.spec, _total(run))
+
+
+def _total(run: Run) -> int:
+    plan: Plan = specs.construct("train", run.spec["train"], {})
+    return plan.steps(run.data["images"]["train"])
 
 
 def embed(run: Run, split: str = "test") -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -1,7 +1,6 @@
 """The model card of a run: README.md in its directory, for whoever finds it later."""
 
 import json
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from lowerbound import files
@@ -39,7 +38,7 @@ def card(run: "Run") -> str:
         "run.model.sample(64)",
         "```",
         "",
-        f"Trained by `{shlex.join(env['command'].split())}` from seed {run.spec['seed']}.",
+        f"Trained by `{env['command']}` from seed {run.spec['seed']}.",
         "The weights and what is sampled from them belong to whoever trained them; the data keep their own licence.",
         "",
         "## Spec",
@@ -59,4 +58,6 @@ def _table(figures: dict[str, Any] | None, split: str) -> list[str]:
     for name in ("elbo", "distortion", "rate"):
         error = figures["standard_error"][name]
         rows.append(f"| {name} | {figures[name]:.2f}" + (f" ± {error:.2f} |" if error is not None else " |"))
+    if figures["active"] is None:
+        return rows
     return [*rows, f"| latents in use | {figures['active']} of {figures['latents']} |"]

@@ -1,9 +1,10 @@
 """The command line: it reads arguments and calls the verbs. No mathematics, and no torch for help."""
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import tyro
@@ -52,6 +53,7 @@ class Train:
     """Of the networks in a step; auto takes bfloat16 where the device multiplies it in hardware."""
     deterministic: bool = False
     """Use torch's own deterministic kernels only."""
+    command: str = field(default="", init=False)  # as it was given, for the run's env.json
 
     def __call__(self) -> None:
         """Run the verb."""
@@ -69,12 +71,13 @@ class Resume:
     """Go back to the checkpoint of this step; later ones are renamed, not deleted."""
     device: Annotated[str | None, arg(metavar="DEVICE")] = None
     """auto, cpu, cuda or mps; by default the run's own."""
+    command: str = field(default="", init=False)
 
     def __call__(self) -> None:
         """Run the verb."""
         from lowerbound import verbs
 
-        verbs.resume(self.run, self.at, self.device)
+        verbs.resume(self)
 
 
 @dataclass
@@ -84,8 +87,8 @@ class Evaluate:
     run: RunPath
     split: Literal["train", "validation", "test"] = "test"
     """Which images."""
-    samples: int = 1
-    """Latents drawn for each image."""
+    samples: int | None = None
+    """Latents drawn for each image; by default as many as the objective's."""
     json: bool = False
     """Print JSON instead of a table."""
 
@@ -244,6 +247,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"lowerbound {version('lowerbound')}")
         return 0
     verb: Callable[[], None] = tyro.cli(Verb, args=words, prog="lowerbound", description=DESCRIPTION)
+    if isinstance(verb, Train | Resume):
+        verb.command = shlex.join(["lowerbound", *words])
     return guarded(verb, debug)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from lowerbound.errors import StorageError
 
+AGAIN = "then do it again"
+
 
 def write(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or, after any interruption, as it was before.
@@ -58,7 +60,7 @@ def storage_error(path: Path, error: OSError, needed: int = 0) -> StorageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         cause = f"the disk is full ({shutil.disk_usage(place).free:,} bytes free, {needed:,} needed)"
         advice = "Free some space"
-    return StorageError(f"{path} could not be written: {cause}. Nothing half was left. {advice}, then do it again.")
+    return StorageError(f"{path} could not be written: {cause}. Nothing half was left. {advice}, {AGAIN}.")
 
 
 def digest(data: bytes) -> str:

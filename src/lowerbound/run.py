@@ -8,7 +8,6 @@ import platform
 import secrets
 import shutil
 import string
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any
 
 import torch
 
-from lowerbound import checkpoint, files
+from lowerbound import checkpoint, data, files
 from lowerbound import spec as specs
 from lowerbound.data import Source
 from lowerbound.errors import DataError, StorageError, UsageError
@@ -39,6 +38,7 @@ class Run:
     path: Path
     spec: specs.Spec
     own: Model | None = None  # a model built in Python, which no spec describes
+    given: Source | None = None  # data given in Python, which no spec names
 
     @classmethod
     def create(
@@ -57,7 +57,7 @@ class Run:
         """
         path = make_folder(out, name)
         run = cls(path, spec, own)
-        data = {
+        known = {
             **source.info,
             "name": source.name,
             "origin": list(dict.fromkeys(file["from"] for file in source.info.get("files", []) if "from" in file)),
@@ -69,7 +69,7 @@ class Run:
         try:
             (path / "checkpoints").mkdir()
             run.write_json("env.json", {**environment(), **env})
-            run.write_json("data.json", data)
+            run.write_json("data.json", known)
             run.write_json("spec.json", spec)  # last: without it the folder is no run
         except BaseException as error:  # a signal among them
             shutil.rmtree(path, ignore_errors=True)  # half a run is no run, and nothing is in it yet
@@ -77,7 +77,7 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, path: str | Path, own: Model | None = None) -> "Run":
+    def open(cls, path: str | Path, own: Model | None = None, given: Source | None = None) -> "Run":
         """Open a run's directory; raises UsageError where it is none, or used a part that is not registered."""
         path = Path(path)
         if (path / "seeds.json").is_file():
@@ -87,7 +87,7 @@ class Run:
             raise UsageError(
                 f"{path} is not a run: it has no spec.json. Give the directory that lowerbound train printed."
             )
-        run = cls(path, {}, own)
+        run = cls(path, {}, own, given)
         run.spec = specs.check(run.read_json("spec.json"))
         if run.spec["model"] == {"kind": "own"} and own is None:
             raise UsageError(
@@ -175,7 +175,12 @@ class Run:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Keep a second process from training the same run; raises StorageError where one does."""
-        with open(self.path / ".lock", "w") as file:
+        path = self.path / ".lock"
+        try:
+            file = open(path, "w")  # noqa: SIM115 - closed below
+        except OSError as error:
+            raise files.storage_error(path, error) from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -189,8 +194,8 @@ class Run:
     @cached_property
     def model(self) -> Model:
         """The trained model, in evaluation mode: the chosen weights, or the newest checkpoint's while it trains."""
-        data = self.data
-        model = self.own or specs.build_model(self.spec, tuple(data["shape"]), data["unit"])
+        known = self.data
+        model = self.own or specs.build_model(self.spec, tuple(known["shape"]), known["unit"])
         tensors = self._weights()
         try:
             model.load_state_dict(tensors)
@@ -219,15 +224,27 @@ class Run:
     @cached_property
     def source(self) -> Source:
         """The data it was trained on, loaded anew; raises DataError where they are gone or not the same."""
-        if self.spec["data"] == {"kind": "own"}:
-            raise UsageError(f"{self.path} was trained on a tensor given in Python: pass it to what needs it.")
-        source = specs.build_source(self.spec)
-        if _fingerprint(source.info) != _fingerprint(self.data):
+        if self.given is None and self.spec["data"] == {"kind": "own"}:
+            raise UsageError(
+                f"{self.path} was trained on a tensor given in Python, which its spec does not name: "
+                "pass the same one, lowerbound.load(path, source=x), or lowerbound.resume(path, source=x) to go on."
+            )
+        source = specs.build_source(self.spec) if self.given is None else self.given
+        if not self._same(source):
+            what = f"Put back what {self.path / 'data.json'} names" if self.given is None else "Pass the same ones"
             raise DataError(
-                f"The data of {self.path} are not those it was trained on: their SHA-256 differs. "
-                f"Put back what {self.path / 'data.json'} names, or train anew."
+                f"The data of {self.path} are not those it was trained on: their SHA-256 or their split differs. "
+                f"{what}, or train anew."
             )
         return source
+
+    def _same(self, source: Source) -> bool:
+        known = self.data
+        images = {part: len(getattr(source, part)) for part in known["images"]}
+        facts = [list(source.shape), source.binarise, images]
+        return fingerprint(source.info) == fingerprint(known) and facts == [
+            known[name] for name in ("shape", "binarise", "images")
+        ]
 
     @property
     def weights_note(self) -> str:
@@ -248,18 +265,20 @@ class Run:
         return notebook(self)
 
 
-def load(path: str | Path, model: Model | None = None) -> Run:
+def load(path: str | Path, model: Model | None = None, source: Any = None) -> Run:
     """Open a finished or interrupted run.
 
     Arguments:
         path: the run's directory.
         model: the model, built as it was, where the run was trained with one built in Python.
+        source: the data, a `Source` or the tensor, where the run was trained on data given in Python.
     """
-    return Run.open(path, model)
+    return Run.open(path, model, None if source is None else data.given(source))
 
 
-def _fingerprint(info: Mapping[str, Any]) -> tuple[Any, list[Any]]:
-    return info.get("sha256"), [file.get("sha256") for file in info.get("files", [])]
+def fingerprint(info: Mapping[str, Any]) -> list[Any]:
+    """Give what tells data from others, as JSON has it: the SHA-256 of the whole and of each file."""
+    return [info.get("sha256"), [file.get("sha256") for file in info.get("files", [])]]
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -295,7 +314,7 @@ def environment() -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "machine": {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()},
         "threads": torch.get_num_threads(),
-        "command": " ".join(sys.argv),
+        "command": "python: lowerbound.fit",  # the command line puts its own words here
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 

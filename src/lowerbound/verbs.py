@@ -39,7 +39,8 @@ def train(args: "cli.Train") -> None:
         raise UsageError(f"--seeds is {args.seeds}: at least 1 is needed.")
     with Stop().listening() as stop:
         _begin()
-        node, source = begin.open_data(args.data, _of_data(args.set, True), **_data_arguments(args))
+        of_data, others = begin.split(args.set)
+        node, source = begin.open_data(args.data, of_data, **_data_arguments(args))
         spec, name = begin.plan_spec(
             node,
             source,
@@ -48,52 +49,78 @@ def train(args: "cli.Train") -> None:
             latents=args.latents,
             epochs=args.epochs,
             seed=args.seed,
-            assignments=[*_of_steps(args), *_of_data(args.set, False)],
+            assignments=[*_of_steps(args), *others],
         )
-        env = _settle(spec)
+        env = _settle(spec, args.command)
         out = None if args.out is None else Path(args.out)
         if args.seeds == 1:
             task = begin.prepare(spec, source, name=name, out=out, device=args.device, env=env)
             _introduce(task, name)
-            work(task, stop)
+            with begin.advising(task.run.path):
+                work(task, stop)
             _conclude(task.run)
             return
-        which = range(args.seed, args.seed + args.seeds)
         begin.plan_job(spec, source, args.device)  # what cannot be trained is refused before a folder is made
-        _group(seeds.create(spec, source, which, name=name, out=out), source, args.device, env, stop)
+        which = range(spec["seed"], spec["seed"] + args.seeds)
+        folder = seeds.create(spec, source, which, name=name, out=out, device=args.device)
+        _group(folder, source, args.device, env, stop)
 
 
-def resume(path: str, at: int | None, device: str | None) -> None:
+def resume(args: "cli.Resume") -> None:
     """Go on with a run, or with a group of them."""
     with Stop().listening() as stop:
         _begin()
-        if seeds.is_group(path):
-            if at is not None:
-                raise UsageError(f"{path} holds several runs: give one of them with --at.")
-            group = Path(path)
-            spec = seeds.spec_of(group)
-            _group(group, specs.build_source(spec), device or "auto", _settle(spec), stop)
+        if seeds.is_group(args.run):
+            if args.at is not None:
+                raise UsageError(f"{args.run} holds several runs: give one of them with --at.")
+            group = Path(args.run)
+            env = _settle(seeds.spec_of(group), args.command)
+            _group(group, seeds.source_of(group), args.device, env, stop)
             return
-        _settle(Run.open(path).spec)
-        task = begin.reopen(path, device=device, at=at)
-        say(f"Going on with {path} at step {task.state.step:,} of {task.total:,}.")
-        work(task, stop)
+        _settle(Run.open(args.run).spec)
+        task = begin.reopen(args.run, device=args.device, at=args.at)
+        _as_recorded(task.run)
+        say(f"Going on with {args.run} at step {task.state.step:,} of {task.total:,}.")
+        with begin.advising(task.run.path):
+            work(task, stop)
         _conclude(task.run)
 
 
-def _group(folder: Path, source: Source, device: str, env: dict[str, Any], stop: Stop) -> None:
+def _as_recorded(run: Run) -> None:
+    """Take the threads that a run was trained with, since sums depend on them, and say what stays different."""
+    threads, there = run.env.get("threads"), torch.get_num_threads()
+    if isinstance(threads, int) and threads > 0 and threads != there:
+        process.tune(threads=threads, deterministic=run.spec["train"]["deterministic"])
+        say(f"Threads: {threads}, as the run was trained with, not {there}: it goes on bit for bit.")
+    for line in begin.differences(run):
+        say(line)
+
+
+def _group(folder: Path, source: Source, device: str | None, env: dict[str, Any], stop: Stop) -> None:
     for i, task in enumerate(seeds.jobs(folder, source, device=device, env=env)):
         if i == 0:
             _introduce(task, task.run.env["recipe"])
+        _as_recorded(task.run)
         say(f"Seed {task.run.spec['seed']}, in {task.run.path}:")
         try:
-            work(task, stop)
+            with begin.advising(folder):
+                work(task, stop)
         except StoppedError as error:
             raise StoppedError(str(error).replace(str(task.run.path), str(folder))) from None
+    _conclude_group(folder)
+
+
+def _conclude_group(folder: Path) -> None:
+    """Say what the runs of a group have in common, and how much they differ."""
     found = seeds.spread(folder)
+    if found is None:
+        say(f"\nNo image was held out, so nothing was measured: the runs are in {folder}; each has its report.html.")
+        return
     each = len(found["elbo"]["each"])
     say(f"\nOver {each} seeds, on the {found['split']} split (mean ± standard deviation over seeds):")
     for name in ("elbo", "distortion", "rate", "active"):
+        if name not in found:
+            continue
         figure, unit = found[name], "latents in use" if name == "active" else "nats"
         label = "" if name == "active" else f"{name} "
         deviation = "" if figure["deviation"] is None else f" ± {figure['deviation']:.2f}"
@@ -111,19 +138,15 @@ def _begin() -> None:
         log.setLevel(logging.INFO)
 
 
-def _settle(spec: specs.Spec) -> dict[str, Any]:
-    """Set what is process-wide as a run's spec asks for it."""
-    return {"settings": process.tune(deterministic=spec["train"]["deterministic"])}
+def _settle(spec: specs.Spec, command: str = "") -> dict[str, Any]:
+    """Set what is process-wide as a run's spec asks for it; gives what env.json records of it."""
+    return {"settings": process.tune(deterministic=spec["train"]["deterministic"]), "command": command}
 
 
 class _Console(io.StringIO):
     def write(self, text: str) -> int:
         console.print(text, end="", markup=False)
         return len(text)
-
-
-def _of_data(assignments: tuple[str, ...], wanted: bool) -> list[str]:
-    return [a for a in assignments if a.startswith("data.") == wanted]
 
 
 def _of_steps(args: "cli.Train") -> list[str]:
@@ -209,6 +232,8 @@ def _conclude(run: Run) -> None:
 
 
 def _collapse(found: dict[str, Any]) -> str:
+    if found["active"] is None:
+        return f"Latents: {found['latents']}; how many are in use one held-out image cannot tell."
     names = ", ".join(f"z{i}" for i in found["collapsed"][:20])
     more = ", …" if len(found["collapsed"]) > 20 else ""
     collapsed = f"; collapsed to the prior: {names}{more}" if found["collapsed"] else ", none collapsed"
@@ -233,16 +258,18 @@ def _open(path: str) -> Run:
     return run
 
 
-def evaluate(path: str, split: str, samples: int, as_json: bool) -> None:
+def evaluate(path: str, split: str, samples: int | None, as_json: bool) -> None:
     """Print elbo, distortion and rate of a split."""
-    if samples < 1:
+    if samples is not None and samples < 1:
         raise UsageError(f"--samples is {samples}: at least 1 is needed.")
     run = _open(path)
     found = begin.evaluate(run, split, samples=samples)
     if as_json:
         print(json.dumps(found))
         return
-    say(f"{split.capitalize()}: {_figures(found)}, from the {run.weights_note}, {samples} latents an image.")
+    number = samples or begin.objective(run).samples
+    latents = f"{number} latent{'' if number == 1 else 's'} an image"
+    say(f"{split.capitalize()}: {_figures(found)}, from the {run.weights_note}, {latents}.")
     note = job.likelihood_note(run.model, run.source)["note"]
     if note:
         say(f"The distortion is {note}: compare it with runs of the same kind only.")
@@ -299,6 +326,8 @@ def embed(path: str, split: str, out: str | None) -> None:
     codes, labels = begin.embed(run, split)
     rows = getattr(run.source, split).rows
     stem = Path(out) if out else run.path / f"codes-{split}"
+    if stem.name in ("", ".."):
+        raise UsageError(f"--out {out} is a folder: give the files' name without its ending, such as {stem / 'codes'}.")
     arrays = {"codes": codes.numpy(), "rows": rows.numpy()} | ({} if labels is None else {"labels": labels.numpy()})
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)
@@ -346,12 +375,25 @@ def _picture(run: Run, name: str, figure: Figure, out: str | None) -> None:
     path = Path(out) if out else run.path / "figures" / f"{name}.png"
     if path.suffix.lower() != ".png":
         raise UsageError(f"--out {path}: a picture is written as .png.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_place(path)
     figures.save(figure, path, note=run.weights_note)
     say(f"{path}  ({run.weights_note})")
 
 
 def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_place(path)
     files.write(path, data)
     say(str(path))
+
+
+def _make_place(path: Path) -> None:
+    """Make the folder that a file is written to; raises UsageError where the path cannot be one of a file."""
+    try:
+        if path.is_dir():
+            raise UsageError(f"--out {path} is a folder: give the name of a file.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        blocking = next((p for p in path.parents if p.is_file()), path.parent)
+        raise UsageError(f"--out {path}: {blocking} is a file, not a folder; give another place.") from None
+    except OSError as error:
+        raise files.storage_error(path, error) from error

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lowerbound.data.npy import Stored, read_stored, shape_text, stored_arrays
 from lowerbound.data.numbers import as_images
-from lowerbound.data.prepare import assemble
+from lowerbound.data.prepare import assemble, chunks
 from lowerbound.data.source import Binarise, Share, Source
 from lowerbound.errors import DataError, UsageError, nearest
 
@@ -50,8 +50,9 @@ def array(
     notes: list[str] = []
     x, unit = as_images(read_stored(arrays[chosen]), scale, notes, path)
     y, classes = _labels(file, arrays, chosen, labels, len(x), notes)
-    origin = {"name": file.name, "sha256": _sha256(file), "from": path}
-    info = {"kind": "array", "files": [origin], "key": chosen, "notes": notes} | classes
+    beside = [Path(labels)] if labels is not None and labels not in arrays else []
+    origins = [{"name": some.name, "sha256": _sha256(some), "from": str(some)} for some in (file, *beside)]
+    info = {"kind": "array", "files": origins, "key": chosen, "notes": notes} | classes
     return assemble(
         file.stem,
         x,
@@ -89,7 +90,8 @@ def tensor(
     if binarise == "dynamic":
         data = data.clone()  # its validation and test rows are replaced, and the caller's tensor is not ours
     y = None if labels is None else _integers(_numpy(labels), len(data), "labels")
-    info = {"kind": "tensor", "files": [{"from": "memory"}], "notes": notes}
+    origin = {"from": "memory", "sha256": _values_sha256(data, y)}
+    info = {"kind": "tensor", "files": [origin], "notes": notes}
     return assemble(
         name,
         data,
@@ -100,6 +102,36 @@ def tensor(
         binarise=binarise,
         info=info,
     )
+
+
+def given(x: Any) -> Source:
+    """Take what was given in Python: a `Source` as it is, numbers as `tensor` does.
+
+    Raises:
+        UsageError: if it is no table of numbers.
+        DataError: as `tensor` does.
+    """
+    if isinstance(x, Source):
+        return x
+    if not isinstance(x, Tensor | np.ndarray):
+        try:
+            x = np.asarray(x)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UsageError(
+                f"A {type(x).__name__} was given as data, and it is no array of numbers: {error}. "
+                "Give a name, a path, a tensor or array of images (N, C, H, W) or vectors (N, D), or a Source."
+            ) from None
+    return tensor(x)
+
+
+def _values_sha256(x: Tensor, labels: Tensor | None) -> str:
+    """Hash what the model sees, its shape and the labels."""
+    whole = hashlib.sha256(f"{x.dtype} {tuple(x.shape)}".encode())
+    for rows in chunks(len(x), x.shape[1:]):
+        whole.update(x[rows].contiguous().numpy().tobytes())
+    if labels is not None:
+        whole.update(labels.numpy().tobytes())
+    return whole.hexdigest()
 
 
 def _sha256(file: Path) -> str:

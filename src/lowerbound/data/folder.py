@@ -16,7 +16,7 @@ import torch
 from annotated_types import Ge, Le, Len
 from torch import Tensor
 
-from lowerbound.data.images import SUFFIXES, Colour, Picture, read
+from lowerbound.data.images import SUFFIXES, UNREAD, Colour, Picture, read
 from lowerbound.data.prepare import assemble
 from lowerbound.data.source import Binarise, Share, Source
 from lowerbound.errors import DataError, UsageError
@@ -239,4 +239,7 @@ def _info(path: str, listing: _Listing, pictures: list[Picture]) -> dict[str, An
     if bad:
         more = f", … and {len(bad) - 5} more" if len(bad) > 5 else ""
         notes.insert(0, f"{len(bad)} files could not be read: {', '.join(bad[:5])}{more}.")
+    left_out = [f"{len(names)} {kind}" for kind, names in sorted(listing.skipped.items()) if kind in UNREAD]
+    if left_out:
+        notes.append(f"Left out, in formats that are not read: {', '.join(left_out)}. Convert them to PNG or JPEG.")
     return info | {"notes": notes}
