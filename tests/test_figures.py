@@ -341,3 +341,14 @@ def test_names_in_any_script_are_drawn_without_a_warning(tmp_path: Path) -> None
         text = figures.svg(fig)
     assert caught == []
     assert "日本 β" in text
+
+
+def test_the_schedule_is_that_of_the_training_and_not_of_the_validation() -> None:
+    """Validation rows carry β at the schedule's end, however many they are."""
+    rows = [{"split": "train", "step": 10 * t, "elbo": -9.0, "beta": t / 10} for t in range(1, 4)]
+    rows += [{"split": "validation", "step": t, "elbo": -9.0, "beta": 1.0} for t in range(1, 30)]
+    line = axes_named(figures.curves(rows), "beta").lines[0]
+    assert list(line.get_xdata()) == [10, 20, 30]
+    assert list(line.get_ydata()) == [0.1, 0.2, 0.3]
+    fig = figures.curves(rows[3:])  # of validations alone there is no schedule to draw
+    assert [ax.get_ylabel() for ax in fig.axes] == ["elbo"]

@@ -10,6 +10,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 import linear
 from lowerbound import likelihood, nets, posterior, prior
 from lowerbound.dist import draw, factors
+from lowerbound.errors import UsageError
 from lowerbound.objective import KL, Distortion
 from lowerbound.vae import VAE, Latent
 
@@ -124,3 +125,47 @@ def test_sigma_is_the_root_of_the_variance() -> None:
     z, _ = draw(gaussian(torch.zeros(1, 1, dtype=torch.float64), logvar), 100_000)
     error = logvar.exp() * (2 / 100_000) ** 0.5
     assert abs(z.var() - logvar.exp()) < 5 * error
+
+
+def test_a_prior_of_another_number_of_latents_is_refused() -> None:
+    """Torch would broadcast N(0, 1) over three coordinates and call it a KL."""
+    model = VAE(
+        posterior.Gaussian(nets.MLP((3,), hidden=(8,)), 3),
+        prior.Standard(1),
+        likelihood.Gaussian(nets.MLP((3,), (3,), hidden=(8,)), sigma=1.0),
+    )
+    with pytest.raises(UsageError, match=r"latents of shape \(3,\) and the prior of \(1,\)"):
+        model(torch.randn(6, 3))
+
+
+LIKELIHOODS = {
+    "bernoulli": likelihood.Bernoulli,
+    "continuous-bernoulli": likelihood.ContinuousBernoulli,
+    "gaussian": lambda net: likelihood.Gaussian(net, sigma=0.5),
+}
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_log_px_has_the_finite_difference_as_gradient_in_mu_and_logvar(name: str) -> None:
+    """d log p(x|μ + σ ⊙ ε) / dμ and / d log σ², with ε held, against central differences in float64, to 1e-7."""
+    decoder = LIKELIHOODS[name](nets.MLP((2,), (3,), hidden=(8,), activation="tanh")).double()
+    x = torch.rand(4, 3, dtype=torch.float64)
+    params = torch.randn(4, 4, dtype=torch.float64, requires_grad=True)  # μ and log σ² side by side
+    family = posterior.Gaussian(linear.Identity(), 2)
+
+    def value(params: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(11)
+        z, _ = draw(family.dist(params), 3)
+        out: torch.Tensor = decoder(z).log_prob(x).mean()
+        return out
+
+    (gradient,) = torch.autograd.grad(value(params), params)
+    assert gradient.abs().min() > 1e-8
+    h = 1e-5
+    for i in range(4):
+        for j in range(4):
+            step = torch.zeros(4, 4, dtype=torch.float64)
+            step[i, j] = h
+            with torch.no_grad():
+                difference = float(value(params + step) - value(params - step)) / (2 * h)
+            assert float(gradient[i, j]) == pytest.approx(difference, rel=1e-7, abs=1e-9)

@@ -151,3 +151,9 @@ def test_players_are_everyone_by_default() -> None:
     group = Elbo().players(model)
     assert set(group) == {"model"}
     assert len(group["model"].params) == len(list(model.parameters()))
+
+
+def test_an_elbo_of_no_terms_is_refused_and_not_taken_for_the_default() -> None:
+    with pytest.raises(UsageError, match="no terms"):
+        Elbo({})
+    assert set(Elbo().terms) == {"distortion", "kl"}

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowerbound import data, likelihood, nets, posterior, prior, rng
+from lowerbound.errors import UsageError
 from lowerbound.objective import Elbo
 from lowerbound.train import Plan, State, start, train
 from lowerbound.vae import VAE
@@ -128,3 +129,10 @@ def test_importing_the_package_changes_no_generator_and_loads_no_torch(tmp_path:
 
     code = "import sys, lowerbound, lowerbound.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("noise", [False, True])
+def test_no_image_is_a_tensor_of_no_image(noise: bool) -> None:
+    assert model().sample(0, seed=1, noise=noise).shape == (0, *model().sample(1, seed=1).shape[1:])
+    with pytest.raises(UsageError, match="n is -1"):
+        model().sample(-1, seed=1, noise=noise)

@@ -3,6 +3,8 @@ import dataclasses
 import hashlib
 import io
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -311,3 +313,97 @@ def test_write_is_the_page_and_deterministic(tmp_path: Path, picture: Picture) -
     path = report.write(tmp_path / "report.html", content(pictures=[picture]))
     assert path.read_text("utf-8") == report.html(content(pictures=[picture]))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "samples.png"]
+
+
+def course(name: str, values: tuple[float, float], fall: float = 20.0) -> str:
+    """The story of a training whose elbo fell, and one of whose terms followed a schedule."""
+    history = [r for r in rows() if r["split"] == "validation"]
+    for row in history:
+        row[name] = values[1]  # as at the schedule's end, whatever the step
+    history[-1]["elbo"] = history[0]["elbo"] - fall
+    train = [{**without(rows()[0], "beta"), "step": s, name: v} for s, v in zip((1, 30), values, strict=True)]
+    history = [without(row, *{"beta", "capacity"} - {name}) for row in history]
+    return read(report.html(content(history=[*history[:1], *train, *history[1:]])))
+
+
+def test_a_fall_of_the_elbo_is_explained_by_the_terms_there_are() -> None:
+    text = course("beta", (0.0, 4.0))
+    assert "Meanwhile β went from 0 to 4." in text
+    assert "or a growing β traded the elbo for a lower rate" in text
+    text = course("capacity", (0.0, 25.0))
+    assert "Meanwhile C went from 0 to 25." in text
+    assert "which holds the rate at C and not where the elbo is best" in text
+    assert "β" not in text[text.index("Meanwhile") : text.index("Of 4") if "Of 4" in text else text.index("All 4")]
+    assert "or β, which weighs the rate in the loss" in course("beta", (4.0, 4.0))
+    plain = course("beta", (1.0, 1.0))
+    assert "longer training fits the training split only." in plain
+    assert "Meanwhile" not in plain
+
+
+def test_the_capacity_has_its_card_and_its_box() -> None:
+    metrics = {**content().metrics, "beta": None, "capacity": {"asked": 25.0, "reached": 25.0}}
+    text = read(report.html(content(metrics=metrics)))
+    assert "C 25 as asked" in text
+    assert "schedule" not in text
+    early = {**metrics, "capacity": {"asked": 25.0, "reached": 25.0, "chosen": 5.0}}
+    text = read(report.html(content(metrics=early)))
+    assert "The weights are from before the schedule's end" in text
+    assert "from a step at which it was 5." in text
+    text = read(report.html(content(metrics={**metrics, "capacity": {"asked": 25.0, "reached": 12.5}})))
+    assert "The schedule did not reach its end C reached 12.5 of the 25 that was asked for." in text
+
+
+def test_a_bound_is_claimed_only_of_what_is_known_to_be_a_density() -> None:
+    claims = {}
+    for density in (True, False, None):
+        metrics = {**content().metrics, "likelihood": {"name": "own", "density": density, "note": ""}}
+        claims[density] = "log p(x) ≥ elbo" in read(report.html(content(metrics=metrics)))
+    assert claims == {True: True, False: False, None: False}
+
+
+def test_whether_latents_are_in_use_is_not_told_from_one_image() -> None:
+    one = {**measured(), "images": 1, "active": None, "collapsed": []}
+    text = read(report.html(content(metrics={**content().metrics, "test": one})))
+    assert "Whether the latents are in use cannot be told from one of the images" in text
+    assert "latents in use" not in text[: text.index("A variational")]
+
+
+def test_one_latent_is_singular() -> None:
+    text = read(report.html(content(latents=1, collapsed=(0,))))
+    assert "1 latents" not in text
+    assert "The one latent is not in use: it has collapsed to the prior" in text
+
+
+def test_a_page_of_noisy_photographs_stays_below_5_mb(tmp_path: Path) -> None:
+    """Six pictures of what neither PNG nor JPEG can make small, as a run of 256x256 colour photographs has them."""
+    noise = torch.rand(24, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    path = figures.save(figures.grid(noise, columns=6), tmp_path / "noise.png")
+    assert path.stat().st_size > 4_000_000
+    page = report.html(content(pictures=[Picture(f"picture {i}", "", path) for i in range(6)]))
+    assert len(page.encode()) < 5_000_000
+    sources = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
+    assert len(sources) == 6
+    with Image.open(io.BytesIO(base64.b64decode(sources[0]))) as image, Image.open(path) as whole:
+        assert image.width > 500
+        assert image.width / image.height == pytest.approx(whole.width / whole.height, rel=0.01)
+    assert f'width="{whole.width}" height="{whole.height}"' in page  # shown as large as it was
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: the page is not opened in a browser")
+def test_the_page_opens_in_a_browser(tmp_path: Path, picture: Picture) -> None:
+    """Chromium shows title, curves and picture, and the page's own script runs; nothing outside the page is named in it."""
+    path = report.write(tmp_path / "report.html", content(pictures=[picture]))
+    quiet = ("background-networking", "component-update", "sync")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", *(f"--disable-{q}" for q in quiet)]
+    words = [CHROMIUM, *options, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    shown = subprocess.run([*words, path.as_uri()], capture_output=True, text=True, timeout=120, check=True).stdout
+    assert "<title>mnist-beta-vae-x7k2p9 · lowerbound</title>" in shown
+    drawings = re.findall(r'<svg [^>]*aria-label="([^"]*)"', shown)
+    assert "elbo, distortion and rate over the training" in drawings
+    assert '<img alt="New samples"' in shown
+    assert '<button type="button">Copy</button>' in shown  # the script ran: its hash is the policy's
+    assert "http://" not in shown.replace('xmlns="http://www.w3.org/2000/svg"', "")
+    assert "https://" not in shown

@@ -37,6 +37,14 @@ class Latent:
     p: Distribution
     scored: Float[Tensor, "K B"] | None = None
 
+    def __post_init__(self) -> None:
+        if self.q.event_shape != self.p.event_shape:  # torch would broadcast the smaller one
+            q, p = tuple(self.q.event_shape), tuple(self.p.event_shape)
+            raise UsageError(
+                f"The posterior has latents of shape {q} and the prior of {p}: their divergence has no meaning. "
+                "Give both the same number of latents."
+            )
+
     @cached_property
     def log_q(self) -> Float[Tensor, "K B"]:
         """log q(z|x)."""
@@ -219,11 +227,6 @@ class VAE(Model):
         """Encode x, draw ``samples`` latents for each example, and decode them."""
         q = self.posterior(x, c)
         p = self.prior(c)
-        if q.event_shape != p.event_shape:  # torch would broadcast the smaller one
-            raise UsageError(
-                f"The posterior has latents of shape {tuple(q.event_shape)} and the prior of {tuple(p.event_shape)}: "
-                "their divergence has no meaning. Give both the same number of latents."
-            )
         z, log_q = draw(q, samples)
         return Trace(x, (Latent(z, q, p, log_q),), self.likelihood(z, c))
 
