@@ -1,9 +1,10 @@
-"""Four questions a listener asks after the lecture on VAEs, answered with measured numbers.
+"""The five questions a listener asks after the lecture on VAEs, as docs/lecture.md answers them: its measured numbers.
 
     lowerbound train                  # once: it also fetches MNIST into the cache
     python examples/questions.py
 
-It takes less than a minute and prints the tables of docs/lecture.md.
+It takes less than a minute and prints the tables of that page. Of its fifth answer, β = 20, this is a row of the second
+table; how a new digit is made is shown by examples/nano.py, and whole trainings by `lowerbound train`.
 """
 
 from collections.abc import Callable

@@ -394,7 +394,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: the page is not opened in a browser")
 def test_the_page_opens_in_a_browser(tmp_path: Path, picture: Picture) -> None:
-    """Chromium shows title, curves and picture, and the page's own script runs; nothing outside the page is named in it."""
+    """Chromium shows title, curves and picture and runs the page's own script; nothing outside is named in it."""
     path = report.write(tmp_path / "report.html", content(pictures=[picture]))
     quiet = ("background-networking", "component-update", "sync")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", *(f"--disable-{q}" for q in quiet)]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import torch
 
@@ -22,6 +22,7 @@ from lowerbound.vae import VAE, Model
 SCHEDULED = ("beta", "capacity", "gamma")  # values of a step, where the other terms are means since the last row
 
 
+@final
 @dataclass
 class Tally:
     """What a checkpoint carries beside the tensors: sums since the last row, and the best validation so far."""
@@ -53,6 +54,7 @@ class Tally:
             self.worse += 1
 
 
+@final
 @dataclass
 class Job:
     """A run at work. ``steps()`` trains it, giving each record; ``finish()`` evaluates it and writes its report."""

@@ -7,7 +7,7 @@ An encoder network maps (N, *shape) to (N, features) and says ``features``; a de
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import prod
-from typing import Annotated, Literal
+from typing import Annotated, Literal, final
 
 import torch
 from annotated_types import Ge, MinLen
@@ -64,6 +64,7 @@ def halvings(shape: Sequence[int], layers: int) -> list[tuple[int, int]]:
     return sizes
 
 
+@final
 class ConvEncoder(nn.Module):
     """Convolutions of kernel 4 and stride 2 with ReLU, flattened: the lecture's encoder.
 
@@ -93,6 +94,7 @@ class ConvEncoder(nn.Module):
         return y
 
 
+@final
 class ConvDecoder(nn.Module):
     """A linear layer, then transposed convolutions of kernel 4 and stride 2 with ReLU: the encoder's mirror.
 
@@ -124,6 +126,7 @@ class ConvDecoder(nn.Module):
         return y.contiguous()
 
 
+@final
 class MLP(nn.Module):
     """Linear layers with ReLU (or tanh), from a shape to a shape or to the last hidden layer.
 

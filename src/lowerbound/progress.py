@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import final
 
 from rich.console import Console
 from rich.live import Live
@@ -19,6 +20,7 @@ console = Console(highlight=False, soft_wrap=True)
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 
 
+@final
 class Stop:
     """Remembers that SIGINT or SIGTERM came; a second signal, or one outside the training, stops at once.
 

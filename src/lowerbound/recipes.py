@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, final
 
 from lowerbound.errors import UsageError, nearest
 from lowerbound.spec import Spec, merge
@@ -10,6 +10,7 @@ from lowerbound.spec import Spec, merge
 CONV_CHANNELS = (32, 64, 128, 256, 256, 256)
 
 
+@final
 @dataclass(frozen=True)
 class Recipe:
     """A published model as arguments."""
@@ -34,7 +35,8 @@ RECIPES: dict[str, Recipe] = {
         {"objective": {"terms": {"kl": {"weight": 4.0}}}},
     ),
     "annealed-vae": Recipe(
-        "the rate is held at a capacity that grows from 0 to 25 nats",
+        "the rate is held at a capacity that grows from 0 to 25 nats, by γ = 100 where the paper has 1,000: in short "
+        "trainings on small images that drowns the gradient of the distortion",
         "Burgess et al., Understanding disentangling in β-VAE, 2018",
         {
             "objective": {

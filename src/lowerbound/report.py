@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from PIL import Image
 
@@ -46,6 +46,7 @@ for (const block of document.querySelectorAll(".command")) {
 """
 
 
+@final
 @dataclass(frozen=True)
 class Picture:
     """A picture of the report: a PNG file with its title and caption."""
@@ -55,6 +56,7 @@ class Picture:
     path: Path | str
 
 
+@final
 @dataclass(frozen=True)
 class Content:
     """Everything the report shows. Nothing of it is trusted: all text is escaped.

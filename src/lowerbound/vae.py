@@ -19,6 +19,7 @@ from lowerbound.posterior import Posterior
 from lowerbound.prior import Prior
 
 
+@final
 @dataclass(frozen=True)
 class Latent:
     r"""One group of latents: K samples z of q(z|x) for each of B examples, and their densities.
@@ -30,6 +31,13 @@ class Latent:
         q: the posterior, with batch shape (B,) or (K, B).
         p: the prior, with batch shape (), (B,) or (K, B).
         scored: log q(z|x) where drawing gave it, else None.
+
+    Example:
+        >>> from torch.distributions import Independent, Normal
+        >>> q, p = Independent(Normal(torch.ones(5, 2), 1.0), 1), Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> latent = Latent(q.rsample((3,)), q, p)
+        >>> latent.kl.shape, latent.kl[0, 0], latent.kl_by_dim[0, 0]
+        (torch.Size([3, 5]), tensor(1.), tensor([0.5000, 0.5000]))
     """
 
     z: Float[Tensor, "K B *event"]
@@ -75,9 +83,26 @@ class Latent:
             return q.log_prob(self.z) - p.log_prob(self.z)
 
 
+@final
 @dataclass(frozen=True)
 class Trace:
-    """What the model says about a batch: latents (top group first), p(x|z), and the densities, in nats."""
+    r"""What the model says about a batch: latents (top group first), p(x|z), and the densities, in nats.
+
+    .. math:: \log w = \log p(x|z) + \log p(z) - \log q(z|x)
+
+    Arguments:
+        x: the batch.
+        latents: the groups of latents.
+        px: p(x|z), with batch shape (K, B).
+
+    Example:
+        >>> from torch.distributions import Independent, Normal
+        >>> q, p = Independent(Normal(torch.zeros(5, 2), 1.0), 1), Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> px = Independent(Normal(torch.zeros(3, 5, 4), 1.0), 1)
+        >>> trace = Trace(torch.zeros(5, 4), (Latent(q.rsample((3,)), q, p),), px)
+        >>> trace.log_w.shape, bool((trace.log_w == trace.log_px).all())  # q is the prior
+        (torch.Size([3, 5]), True)
+    """
 
     x: Float[Tensor, "B *X"]
     latents: tuple[Latent, ...]

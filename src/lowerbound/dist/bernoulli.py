@@ -1,5 +1,7 @@
 """The Bernoulli on logits, and what it is on grey pixels."""
 
+from typing import final
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -7,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli
 
 
+@final
 class CrossEntropy(Bernoulli):
     r"""The negative cross-entropy of pixels in [0, 1] against logits.
 

@@ -1,6 +1,7 @@
 """The continuous Bernoulli, with a normaliser that holds at every logit."""
 
 import math
+from typing import final
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from lowerbound.dist.normal import Shape
 SMALL = 0.05
 
 
+@final
 class ContinuousBernoulli(Distribution):
     r"""A density on [0, 1] for grey pixels, parameterised by the logit l of λ.
 

@@ -12,6 +12,7 @@ def draw(q: Distribution, samples: int) -> tuple[Float[Tensor, "K *rest"], Tenso
     normalising flows do, which would otherwise have to be inverted.
 
     Example:
+        >>> import torch
         >>> from torch.distributions import Independent, Normal
         >>> z, log_q = draw(Independent(Normal(torch.zeros(5, 2), 1.0), 1), 3)
         >>> z.shape, log_q
@@ -28,6 +29,7 @@ def factors(d: Distribution) -> Distribution | None:
     """Give the distribution of the single coordinates if they are independent, else None.
 
     Example:
+        >>> import torch
         >>> from torch.distributions import Independent, Normal
         >>> factors(Independent(Normal(torch.zeros(5, 2), 1.0), 1)).batch_shape
         torch.Size([5, 2])

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, final
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from lowerbound.vae import Model, Trace
 Scalars = Mapping[str, Float[Tensor, ""]]
 
 
+@final
 @dataclass(frozen=True)
 class Loss:
     """Scalars to minimise, one for each player, and detached ones to log, in nats per example.
@@ -48,6 +49,7 @@ def _scale(a: Scalars, scale: float) -> Scalars:
     return {k: v * scale for k, v in a.items()}
 
 
+@final
 @dataclass(frozen=True)
 class Group:
     """The parameters of one player, and what differs for it from the run's optimiser settings."""
@@ -87,6 +89,15 @@ def ledger(trace: Trace) -> dict[str, Float[Tensor, ""]]:
 
     .. math:: \mathrm{distortion} = -\mathbb E \log p(x|z), \quad \mathrm{rate} = \mathrm{KL}(q(z|x) \| p(z)), \quad
         \mathrm{elbo} = -(\mathrm{distortion} + \mathrm{rate})
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Independent, Normal
+        >>> from lowerbound.vae import Latent
+        >>> q, p = Independent(Normal(torch.ones(5, 2), 1.0), 1), Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> px = Independent(Normal(torch.zeros(1, 5, 3), 1.0), 1)
+        >>> ledger(Trace(torch.zeros(5, 3), (Latent(q.sample((1,)), q, p),), px))
+        {'distortion': tensor(2.7568), 'rate': tensor(1.), 'elbo': tensor(-3.7568)}
     """
     distortion = -trace.log_px.detach().mean()
     rate = trace.kl.detach().mean()

@@ -30,6 +30,15 @@ class Distortion(Term):
     r"""The reconstruction term.
 
     .. math:: -\mathbb E_{q(z|x)} \log p(x|z)
+
+    Example:
+        >>> from torch.distributions import Independent, Normal
+        >>> from lowerbound.vae import Latent
+        >>> q, p = Independent(Normal(torch.ones(5, 2), 1.0), 1), Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> px = Independent(Normal(torch.zeros(1, 5, 3), 1.0), 1)
+        >>> trace = Trace(torch.zeros(5, 3), (Latent(q.sample((1,)), q, p),), px)
+        >>> Distortion()(trace, 0).losses["model"]  # 3/2 log 2π
+        tensor(2.7568)
     """
 
     densities_only: ClassVar[bool] = True
@@ -49,6 +58,16 @@ class KL(Term):
 
     Arguments:
         weight: β, a number or a schedule.
+
+    Example:
+        >>> from torch.distributions import Independent, Normal
+        >>> from lowerbound.vae import Latent
+        >>> q, p = Independent(Normal(torch.ones(5, 2), 1.0), 1), Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> px = Independent(Normal(torch.zeros(1, 5, 3), 1.0), 1)
+        >>> trace = Trace(torch.zeros(5, 3), (Latent(q.sample((1,)), q, p),), px)  # each latent's KL is ½
+        >>> loss = KL(weight=4.0)(trace, step=0)
+        >>> loss.losses["model"], loss.terms["beta"]
+        (tensor(4.), tensor(4.))
     """
 
     densities_only: ClassVar[bool] = True
@@ -77,6 +96,15 @@ class FreeBits(Term):
     Arguments:
         nats: λ, for each latent.
         weight: β, a number or a schedule.
+
+    Example:
+        >>> from torch.distributions import Independent, Normal
+        >>> from lowerbound.vae import Latent
+        >>> q, p = Independent(Normal(torch.ones(5, 2), 1.0), 1), Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> px = Independent(Normal(torch.zeros(1, 5, 3), 1.0), 1)
+        >>> trace = Trace(torch.zeros(5, 3), (Latent(q.sample((1,)), q, p),), px)  # each latent's KL is ½
+        >>> FreeBits(nats=0.75)(trace, step=0).losses["model"]  # each is below its 0.75 free nats
+        tensor(1.5000)
     """
 
     densities_only: ClassVar[bool] = True
@@ -106,6 +134,15 @@ class Capacity(Term):
     Arguments:
         capacity: C in nats, a number or a schedule.
         weight: γ, a number or a schedule.
+
+    Example:
+        >>> from torch.distributions import Independent, Normal
+        >>> from lowerbound.vae import Latent
+        >>> q, p = Independent(Normal(torch.ones(5, 2), 1.0), 1), Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> px = Independent(Normal(torch.zeros(1, 5, 3), 1.0), 1)
+        >>> trace = Trace(torch.zeros(5, 3), (Latent(q.sample((1,)), q, p),), px)  # each latent's KL is ½
+        >>> Capacity(capacity=3.0, weight=10.0)(trace, step=0).losses["model"]  # 10 |1 - 3|
+        tensor(20.)
     """
 
     densities_only: ClassVar[bool] = True

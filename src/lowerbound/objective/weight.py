@@ -1,7 +1,8 @@
 """Weights: numbers that may follow a schedule over the training steps. β is the weight of the KL term.
 
-Schedules are written in fractions of the whole training (``total`` steps, filled in by the run), so that they always
-reach their end; by hand, ``Linear(end=4, until=1.0, total=1000)`` is a warm-up of 1,000 steps.
+Schedules are written in fractions of the whole training (``total`` steps, filled in by the run), so that they go on to
+their end however long it is; by hand, ``Linear(end=4, until=0.5, total=1000)`` is a warm-up of 500 steps. Steps are
+counted from 0: the last is ``total - 1``, and a line with ``until=1.0`` is then one step short of its end.
 """
 
 import math
@@ -69,12 +70,14 @@ class Linear(Weight):
         total: the steps of the training; filled in.
         end: the value that is asked for.
         start: the value at the first step.
-        until: the fraction of the training at which the end is reached.
+        until: the fraction of the training at which the end is reached; 1.0 is one step after the last.
 
     Example:
         >>> beta = Linear(end=4.0, until=0.5, total=1000)
         >>> beta(0), beta(250), beta(500), beta(999)
         (0.0, 2.0, 4.0, 4.0)
+        >>> Linear(end=4.0, until=1.0, total=1000)(999)
+        3.996
     """
 
     def __init__(self, total: Total, end: NonNegative = 1.0, start: NonNegative = 0.0, until: Fraction = 0.5) -> None:
@@ -126,7 +129,11 @@ class Cyclic(Weight):
 
 @final
 class Sigmoid(Weight):
-    """From near 0 to near ``end`` along a logistic curve about ``middle``, with all but 2 % of it within ±4 widths.
+    r"""From near 0 to near ``end`` along a logistic curve about ``middle``, with all but 3.6 % of it within ±4 widths.
+
+    .. math:: \mathrm{end} / (1 + \exp(-(t - \mathrm{middle}) / \mathrm{width}))
+
+    What lies beyond is 1.8 % on either side, so the last step of the default curve, at 10 widths, has all but 5e-5.
 
     Reference: Generating sentences from a continuous space (Bowman et al., 2016).
 
