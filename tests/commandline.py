@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
 LIMIT = 180.0  # seconds that anything may take
@@ -79,6 +81,20 @@ def saved(path: Path) -> list[int]:
 def tree(path: Path) -> dict[str, bytes]:
     """Every file in a folder, but the locks."""
     return {str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
+
+
+def metrics(path: Path) -> dict[str, Any]:
+    """The figures of a run, as they stand in its directory."""
+    found: dict[str, Any] = json.loads((path / "metrics.json").read_bytes())
+    return found
+
+
+def picture(path: Path) -> tuple[int, int]:
+    """Open a picture, decode it whole, and give its size; it must show something."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("L"))
+    assert pixels.std() > 1
+    return pixels.shape[1], pixels.shape[0]
 
 
 def call(*words: str | Path) -> int:

@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -147,6 +148,26 @@ def test_asked_to_stop(tmp_path: Path, golden: Callable[[], Path]) -> None:
         words = ("resume", path)
     assert f"Going on with {path} at step {step} of {TOTAL}." in finished(begin(*words))
     assert_same(path, golden())
+
+
+def test_under_another_number_of_threads(tmp_path: Path, golden: Callable[[], Path]) -> None:
+    path = tmp_path / "run"
+    killed(begin(*BASE, "--out", path), Moments(path).between_checkpoints)
+    text = finished(begin("resume", path, env={"OMP_NUM_THREADS": "2"}))
+    assert "Threads: 1, as the run was trained with, not 2: it goes on bit for bit.\n" in text
+    assert_same(path, golden())
+
+
+def test_under_another_torch(tmp_path: Path, golden: Callable[[], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(golden(), path)
+    env = json.loads((path / "env.json").read_bytes())
+    env["versions"]["torch"] = "2.0.0"
+    (path / "env.json").write_text(json.dumps(env))
+    assert call("resume", path) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "bit" in line]
+    assert line.startswith(f"{path} was trained with torch 2.0.0 and goes on with {version('torch')}")
+    assert line.endswith("not bit for bit.")
 
 
 def test_a_second_process_is_refused_and_touches_nothing(
