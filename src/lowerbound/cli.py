@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, final
 
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg
@@ -15,6 +15,7 @@ Set = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PATH=VALUE")]
 Many = Annotated[int, arg(aliases=["-n"])]
 
 
+@final
 @dataclass
 class Train:
     """Train a model: by default the lecture's β-VAE on MNIST, in about a minute."""
@@ -62,6 +63,7 @@ class Train:
         verbs.train(self)
 
 
+@final
 @dataclass
 class Resume:
     """Go on with a run that was stopped, bit for bit as if it had not been; or finish one that was trained."""
@@ -80,6 +82,7 @@ class Resume:
         verbs.resume(self)
 
 
+@final
 @dataclass
 class Evaluate:
     """Measure elbo, distortion and rate on a split, with standard errors."""
@@ -99,6 +102,7 @@ class Evaluate:
         verbs.evaluate(self.run, self.split, self.samples, self.json)
 
 
+@final
 @dataclass
 class Sample:
     """Draw new images from the prior."""
@@ -122,6 +126,7 @@ class Sample:
         verbs.sample(self)
 
 
+@final
 @dataclass
 class Reconstruct:
     """Show images of the test split beside their reconstructions."""
@@ -139,6 +144,7 @@ class Reconstruct:
         verbs.reconstruct(self.run, self.number, self.out)
 
 
+@final
 @dataclass
 class Traverse:
     """Move one latent at a time, those with the highest KL first."""
@@ -160,6 +166,7 @@ class Traverse:
         verbs.traverse(self)
 
 
+@final
 @dataclass
 class Interpolate:
     """Walk from one image of the test split to another through the latent space."""
@@ -183,6 +190,7 @@ class Interpolate:
         verbs.interpolate(self)
 
 
+@final
 @dataclass
 class Embed:
     """Write the code of every image of a split to an .npz and a .csv file."""
@@ -200,6 +208,7 @@ class Embed:
         verbs.embed(self.run, self.split, self.out)
 
 
+@final
 @dataclass
 class Report:
     """Make a run's figures and report.html anew."""
@@ -213,6 +222,7 @@ class Report:
         verbs.report(self.run)
 
 
+@final
 @dataclass
 class List:
     """List the data sets, the recipes or the parts, with their arguments."""

@@ -14,19 +14,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import torch
+from lowerbound.errors import DataError, StorageError, UsageError
+from lowerbound.vae import Model
 
 from lowerbound import checkpoint, data, files
 from lowerbound import spec as specs
 from lowerbound.data import Source
-from lowerbound.errors import DataError, StorageError, UsageError
-from lowerbound.vae import Model
 
 WEIGHTS = "weights.safetensors"
 
 
+@final
 @dataclass
 class Run:
     """One training run on disk; `lowerbound.load` opens one and `lowerbound.fit` makes one.

@@ -11,16 +11,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, final
 
+from lowerbound.errors import UsageError, nearest
+from lowerbound.objective import KL, Capacity, Distortion, Elbo, FreeBits, Objective, weight
+from lowerbound.vae import VAE, Model
 from pydantic import TypeAdapter, ValidationError
 
 from lowerbound import likelihood, nets, posterior, prior, rng
 from lowerbound.data import SOURCES, Source
-from lowerbound.errors import UsageError, nearest
-from lowerbound.objective import KL, Capacity, Distortion, Elbo, FreeBits, Objective, weight
 from lowerbound.train import Plan
-from lowerbound.vae import VAE, Model
 
 Spec = dict[str, Any]
 Constructor = Callable[..., Any]
@@ -102,6 +102,7 @@ def register(registry: str, kind: str) -> Callable[[Constructor], Constructor]:
     return add
 
 
+@final
 @dataclass(frozen=True)
 class Field:
     """One argument of a kind, as help texts and forms show it."""

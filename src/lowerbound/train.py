@@ -3,23 +3,24 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, final
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 from jaxtyping import Float
+from lowerbound.errors import DivergedError, UsageError
+from lowerbound.objective import Loss, Objective
+from lowerbound.vae import Model
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lowerbound import process, rng
 from lowerbound.data import Source
-from lowerbound.errors import DivergedError, UsageError
-from lowerbound.objective import Loss, Objective
-from lowerbound.vae import Model
 
 Fraction = Annotated[float, Ge(0), Le(1)]
 
 
+@final
 @dataclass(frozen=True)
 class Plan:
     """How a model is trained: the "train" part of a spec.
@@ -86,6 +87,7 @@ class Plan:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1.0, total - warm))))
 
 
+@final
 @dataclass
 class State:
     """All that changes while training; there is no generator's state and no loader's among it."""
@@ -100,6 +102,7 @@ class State:
     step: int = 0
 
 
+@final
 @dataclass(frozen=True)
 class Record:
     """One step's outcome: the number of steps done, the loss (its tensors unread), and the learning rate."""

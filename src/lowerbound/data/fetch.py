@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import final
 
 from lowerbound.data.idx import gunzip
 from lowerbound.data.wheel import from_index
@@ -28,6 +29,7 @@ DOWNLOAD_S = 600.0
 SLACK = 1024  # a file that cannot be packed grows by its gzip header
 
 
+@final
 @dataclass(frozen=True)
 class File:
     """One file of a data set: its name, the SHA-256 and the size of its unpacked bytes."""
@@ -37,6 +39,7 @@ class File:
     size: int
 
 
+@final
 @dataclass(frozen=True)
 class Known:
     """A published data set: its files, and where they may be found."""
@@ -49,6 +52,7 @@ class Known:
     advice: str = ""
 
 
+@final
 @dataclass
 class Found:
     """What `obtain` found: each file's bytes and where they came from, and notes in words."""

@@ -6,11 +6,10 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, final
 
 import numpy as np
 from jaxtyping import UInt8
-
 from lowerbound.errors import DataError
 
 if TYPE_CHECKING:  # Pillow is imported when the first image is read
@@ -62,6 +61,7 @@ MOST_PIXELS = 64 * 10**6
 MOST_BYTES = 512 * 2**20
 
 
+@final
 @dataclass(frozen=True)
 class Picture:
     """What was read from one file: rows of grey (H, W) or colour (H, W, 3), or the reason why nothing was."""

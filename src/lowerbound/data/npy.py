@@ -11,17 +11,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import final
 
 import numpy as np
-from numpy.lib import format as npy
-
 from lowerbound.errors import DataError
+from numpy.lib import format as npy
 
 MOST_ARRAYS = 1000
 HEADER = 12 + 10_000  # bytes; numpy refuses longer ones
 DEFLATE = 1032  # no byte of deflate makes more bytes than this
 
 
+@final
 @dataclass(frozen=True)
 class Stored:
     """An array in a file, as its header describes it; ``size`` is how many bytes of values the file can hold."""

@@ -3,15 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, final
 
 import torch
 from annotated_types import Ge, Gt, Lt
 from jaxtyping import Float32, Int64, UInt8
-from torch import Tensor
-
 from lowerbound.errors import UsageError, nearest
 from lowerbound.rng import BLOCK, blockwise, seed_of
+from torch import Tensor
 
 Binarise: TypeAlias = Literal["none", "dynamic", "static", "threshold"]
 Share: TypeAlias = Annotated[int, Ge(0)] | Annotated[float, Gt(0), Lt(1)]
@@ -53,6 +52,7 @@ def scaled(
     return x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x
 
 
+@final
 @dataclass(frozen=True, eq=False)
 class Split:
     """Some rows of one tensor, which splits share and never copy."""
@@ -73,6 +73,7 @@ class Split:
         return None if self.labels is None else self.labels[self.rows[start:stop]]
 
 
+@final
 @dataclass(frozen=True, eq=False)
 class Source:
     """A data set as training, evaluation and the command line see it.
