@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
-from lowerbound.errors import DataError, StorageError, UsageError
-from lowerbound.vae import Model
 
 from lowerbound import checkpoint, data, files
 from lowerbound import spec as specs
 from lowerbound.data import Source
+from lowerbound.errors import DataError, StorageError, UsageError
+from lowerbound.vae import Model
 
 WEIGHTS = "weights.safetensors"
 

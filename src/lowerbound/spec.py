@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, final
 
-from lowerbound.errors import UsageError, nearest
-from lowerbound.objective import KL, Capacity, Distortion, Elbo, FreeBits, Objective, weight
-from lowerbound.vae import VAE, Model
 from pydantic import TypeAdapter, ValidationError
 
 from lowerbound import likelihood, nets, posterior, prior, rng
 from lowerbound.data import SOURCES, Source
+from lowerbound.errors import UsageError, nearest
+from lowerbound.objective import KL, Capacity, Distortion, Elbo, FreeBits, Objective, weight
 from lowerbound.train import Plan
+from lowerbound.vae import VAE, Model
 
 Spec = dict[str, Any]
 Constructor = Callable[..., Any]

@@ -8,14 +8,14 @@ from typing import Annotated, Literal, final
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 from jaxtyping import Float
-from lowerbound.errors import DivergedError, UsageError
-from lowerbound.objective import Loss, Objective
-from lowerbound.vae import Model
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lowerbound import process, rng
 from lowerbound.data import Source
+from lowerbound.errors import DivergedError, UsageError
+from lowerbound.objective import Loss, Objective
+from lowerbound.vae import Model
 
 Fraction = Annotated[float, Ge(0), Le(1)]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, final
 
 import numpy as np
 from jaxtyping import UInt8
+
 from lowerbound.errors import DataError
 
 if TYPE_CHECKING:  # Pillow is imported when the first image is read

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
-from lowerbound.errors import DataError
 from numpy.lib import format as npy
+
+from lowerbound.errors import DataError
 
 MOST_ARRAYS = 1000
 HEADER = 12 + 10_000  # bytes; numpy refuses longer ones

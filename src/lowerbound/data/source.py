@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal, TypeAlias, final
 import torch
 from annotated_types import Ge, Gt, Lt
 from jaxtyping import Float32, Int64, UInt8
+from torch import Tensor
+
 from lowerbound.errors import UsageError, nearest
 from lowerbound.rng import BLOCK, blockwise, seed_of
-from torch import Tensor
 
 Binarise: TypeAlias = Literal["none", "dynamic", "static", "threshold"]
 Share: TypeAlias = Annotated[int, Ge(0)] | Annotated[float, Gt(0), Lt(1)]
