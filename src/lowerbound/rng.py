@@ -39,9 +39,19 @@ def noise(seed: int, purpose: str, position: int = 0) -> Iterator[None]:
         >>> bool((a == b).all())
         True
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed_of(seed, purpose, position))
+    number = seed_of(seed, purpose, position)
+    device = torch.accelerator.current_accelerator(check_available=True)
+    if device is not None:
+        with torch.random.fork_rng(device_type=device.type):
+            torch.manual_seed(number)
+            yield
+        return
+    before = torch.default_generator.get_state()  # what fork_rng does, without its look at each kind of device
+    torch.default_generator.manual_seed(number)
+    try:
         yield
+    finally:
+        torch.default_generator.set_state(before)
 
 
 def blockwise(

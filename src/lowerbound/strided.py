@@ -63,11 +63,23 @@ def _plain(x: Tensor) -> bool:
     return x.device.type != "cpu" or torch.are_deterministic_algorithms_enabled() or torch.compiler.is_compiling()
 
 
-def _cast(*tensors: Tensor | None) -> tuple[Tensor, ...]:
+def _cast(x: Tensor, *weights: Tensor | None) -> tuple[Tensor, ...]:
     """Do what autocast does for a convolution, so that what is saved for the gradient is in its precision."""
-    if not torch.is_autocast_enabled("cpu"):
-        return tensors  # type: ignore[return-value]
-    return tuple(t.to(torch.get_autocast_dtype("cpu")) for t in tensors if t is not None)
+    tensors = (x, *(w for w in weights if w is not None))
+    if torch.is_autocast_enabled("cpu"):
+        tensors = tuple(t.to(torch.get_autocast_dtype("cpu")) for t in tensors)
+    return channels_last(tensors[0]), *tensors[1:]
+
+
+def channels_last(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    """Lay images out with their channels last, and say so in the strides.
+
+    Of one channel both layouts are the same memory, and torch keeps the strides of the other one. The kernels go by the
+    strides: every layer after it would then be laid out the slow way.
+    """
+    _, c, h, w = x.shape
+    y = x.contiguous(memory_format=torch.channels_last)
+    return y if c > 1 else y.as_strided(y.shape, (h * w, 1, w, 1))
 
 
 class _Down(torch.autograd.Function):
@@ -95,7 +107,7 @@ class _Up(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
         x, w = ctx.saved_tensors
-        g = g.contiguous(memory_format=torch.channels_last)
+        g = channels_last(g)
         dx = F.conv2d(g, w, stride=STRIDE, padding=PADDING) if ctx.needs_input_grad[0] else None
         return dx, weight_gradient(g, x, w), g.sum((0, 2, 3)), None
 

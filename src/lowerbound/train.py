@@ -139,7 +139,8 @@ def step(state: State, x: Float[Tensor, "B *X"], c: Tensor | None = None) -> Los
 
     Raises DivergedError, before anything is changed, where the loss or a gradient is not finite.
     """
-    state.model.train()
+    if not state.model.training:
+        state.model.train()
     state.optimizer.zero_grad()
     with torch.autocast(x.device.type, torch.bfloat16, enabled=state.bfloat16):
         loss: Loss = state.objective(state.model, x, c, step=state.step)
@@ -181,17 +182,18 @@ def backward(state: State, loss: Loss) -> None:
 
 def gradients_are_finite(state: State, loss: Loss, x: Float[Tensor, "B *X"]) -> None:
     """Clip the gradient where asked; raise DivergedError where it or the loss is not finite."""
-    named = [*state.model.named_parameters(), *state.objective.named_parameters("objective")]
-    grads = {name: p.grad for name, p in named if p.grad is not None}
-    norm = nn.utils.get_total_norm(list(grads.values()))
-    if not torch.isfinite(norm + sum(value.detach() for value in loss.losses.values())):
-        raise DivergedError(_diagnosis(state, loss, grads, x))
+    params = [p for group in state.optimizer.param_groups for p in group["params"]]
+    norm = nn.utils.get_total_norm([p.grad for p in params if p.grad is not None])
+    if not math.isfinite(float(norm + sum(value.detach() for value in loss.losses.values()))):
+        raise DivergedError(_diagnosis(state, loss, x))
     if state.clip is not None:
-        nn.utils.clip_grads_with_norm_([p for _, p in named], state.clip, norm)
+        nn.utils.clip_grads_with_norm_(params, state.clip, norm)
 
 
-def _diagnosis(state: State, loss: Loss, grads: dict[str, Tensor], x: Tensor) -> str:
+def _diagnosis(state: State, loss: Loss, x: Tensor) -> str:
     """Name the first tensor that is not finite, in the order in which the step computes them."""
+    params = [*state.model.named_parameters(), *state.objective.named_parameters("objective")]
+    grads = {name: p.grad for name, p in params if p.grad is not None}
     named = {"the batch x": x, **loss.terms, **{f"the loss of {k}": v for k, v in loss.losses.items()}}
     weights = {f"the weight {name}": p for name, p in state.model.named_parameters()}
     candidates = {**weights, **named, **{f"the gradient of {name}": g for name, g in grads.items()}}

@@ -67,7 +67,7 @@ class Split:
 
     def images(self, start: int = 0, stop: int | None = None) -> Float32[Tensor, "n *shape"]:
         """Give the split's images [start, stop) in order, float32, bytes scaled to [0, 1]."""
-        return scaled(self.x[self.rows[start:stop]]).contiguous()
+        return scaled(self.x.index_select(0, self.rows[start:stop])).contiguous()
 
     def targets(self, start: int = 0, stop: int | None = None) -> Int64[Tensor, " n"] | None:
         """Give the labels of the images [start, stop), or None if there are none."""
