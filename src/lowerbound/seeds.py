@@ -109,8 +109,14 @@ def spread(folder: Path) -> dict[str, Any] | None:
     split = next((name for name in ("test", "validation") if all(name in metrics for metrics in found)), None)
     if split is None:
         return None
-    rows = [metrics[split] for metrics in found]
-    figures = {
+    content["spread"] = {"split": split, **_spread([metrics[split] for metrics in found])}
+    _write(folder, content)
+    spread_: dict[str, Any] = content["spread"]
+    return spread_
+
+
+def _spread(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
         name: {
             "mean": statistics.fmean(row[name] for row in rows),
             "deviation": statistics.stdev(row[name] for row in rows) if len(rows) > 1 else None,
@@ -119,7 +125,3 @@ def spread(folder: Path) -> dict[str, Any] | None:
         for name in ("elbo", "distortion", "rate", "loss", "active")
         if all(row[name] is not None for row in rows)
     }
-    content["spread"] = {"split": split, **figures}
-    _write(folder, content)
-    spread_: dict[str, Any] = content["spread"]
-    return spread_

@@ -39,31 +39,40 @@ def train(args: "cli.Train") -> None:
         raise UsageError(f"--seeds is {args.seeds}: at least 1 is needed.")
     with Stop().listening() as stop:
         _begin()
-        of_data, others = begin.split(args.set)
-        node, source = begin.open_data(args.data, of_data, **_data_arguments(args))
-        spec, name = begin.plan_spec(
-            node,
-            source,
-            recipe=args.recipe,
-            beta=args.beta,
-            latents=args.latents,
-            epochs=args.epochs,
-            seed=args.seed,
-            assignments=[*_of_steps(args), *others],
-        )
+        spec, name, source = _plan(args)
         env = _settle(spec, args.command)
         out = None if args.out is None else Path(args.out)
         if args.seeds == 1:
             task = begin.prepare(spec, source, name=name, out=out, device=args.device, env=env)
             _introduce(task, name)
-            with begin.advising(task.run.path):
-                work(task, stop)
-            _conclude(task.run)
+            _finish(task, stop)
             return
         begin.plan_job(spec, source, args.device)  # what cannot be trained is refused before a folder is made
         which = range(spec["seed"], spec["seed"] + args.seeds)
         folder = seeds.create(spec, source, which, name=name, out=out, device=args.device)
         _group(folder, source, args.device, env, stop)
+
+
+def _plan(args: "cli.Train") -> tuple[specs.Spec, str, Source]:
+    of_data, others = begin.split(args.set)
+    node, source = begin.open_data(args.data, of_data, **_data_arguments(args))
+    spec, name = begin.plan_spec(
+        node,
+        source,
+        recipe=args.recipe,
+        beta=args.beta,
+        latents=args.latents,
+        epochs=args.epochs,
+        seed=args.seed,
+        assignments=[*_of_steps(args), *others],
+    )
+    return spec, name, source
+
+
+def _finish(task: job.Job, stop: Stop) -> None:
+    with begin.advising(task.run.path):
+        work(task, stop)
+    _conclude(task.run)
 
 
 def resume(args: "cli.Resume") -> None:
@@ -81,9 +90,7 @@ def resume(args: "cli.Resume") -> None:
         task = begin.reopen(args.run, device=args.device, at=args.at)
         _as_recorded(task.run)
         say(f"Going on with {args.run} at step {task.state.step:,} of {task.total:,}.")
-        with begin.advising(task.run.path):
-            work(task, stop)
-        _conclude(task.run)
+        _finish(task, stop)
 
 
 def _as_recorded(run: Run) -> None:

@@ -21,43 +21,10 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 SUFFIXES |= {".ppm", ".pgm", ".pbm", ".pnm"}
 # pictures in formats that are not read: raw files of cameras, vector drawings, and newer or rarer codecs
-UNREAD = {
-    ".heic",
-    ".heif",
-    ".hif",
-    ".avif",
-    ".jp2",
-    ".j2k",
-    ".jpx",
-    ".jxl",
-    ".jxr",
-    ".svg",
-    ".svgz",
-    ".psd",
-    ".xcf",
-    ".eps",
-    ".ai",
-    ".ico",
-    ".tga",
-}
-UNREAD |= {
-    ".exr",
-    ".hdr",
-    ".jfif",
-    ".apng",
-    ".pcx",
-    ".dcm",
-    ".raw",
-    ".dng",
-    ".cr2",
-    ".cr3",
-    ".nef",
-    ".nrw",
-    ".arw",
-    ".srf",
-    ".sr2",
-}
-UNREAD |= {".orf", ".rw2", ".raf", ".pef", ".srw"}
+UNREAD = {".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".jxr", ".apng", ".jfif"}
+UNREAD |= {".svg", ".svgz", ".eps", ".ai", ".psd", ".xcf", ".ico", ".tga", ".pcx", ".exr", ".hdr", ".dcm"}
+UNREAD |= {".raw", ".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2"}
+UNREAD |= {".raf", ".pef", ".srw"}
 MOST_PIXELS = 64 * 10**6
 MOST_BYTES = 512 * 2**20
 
