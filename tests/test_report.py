@@ -345,6 +345,10 @@ def test_the_capacity_has_its_card_and_its_box() -> None:
     text = read(report.html(content(metrics=metrics)))
     assert "C 25 as asked" in text
     assert "schedule" not in text
+    lost = {**metrics, "test": measured(4, (0, 1, 2))}
+    text = read(report.html(content(metrics=lost)))
+    assert "The loss holds the rate of all latents together at C = 25 nats" in text
+    assert "β" not in text[text.index("Of 4 latents") : text.index("Measured")]
     early = {**metrics, "capacity": {"asked": 25.0, "reached": 25.0, "chosen": 5.0}}
     text = read(report.html(content(metrics=early)))
     assert "The weights are from before the schedule's end" in text

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -275,9 +275,3 @@ def notebook(run: Run) -> str:
         f"<p><b>{html.escape(run.path.name)}</b>: {line} nats ({html.escape(run.weights_note)})</p>"
         f"{figures.svg(figures.curves(run.history))}<br><img alt='samples' src='data:image/png;base64,{picture}'>"
     )
-
-
-def summary(run: Run) -> dict[str, Any]:
-    """Give the headline figures of a finished run."""
-    metrics = run.metrics
-    return {**metrics.get("test", metrics.get("validation", {})), "beta": metrics["beta"]}

@@ -293,8 +293,7 @@ def _from_to(a: dict[str, Any], b: dict[str, Any], key: str) -> str:
 
 
 def _usage(c: Content) -> list[str]:
-    m, found = c.measured, c.metrics.get("beta") or {}
-    beta = found.get("chosen", found.get("reached"))
+    m = c.measured
     latents, lost = m.get("latents"), list(m.get("collapsed") or ())
     if not latents or "active" not in m:
         return []
@@ -309,19 +308,33 @@ def _usage(c: Content) -> list[str]:
     have = f"{len(lost)} {'has' if len(lost) == 1 else 'have'} collapsed to the prior"
     why = f"variance of the mean over the {c.split} {c.noun} below 0.01"
     if latents == 1:
-        return [f"The one latent is not in use: it has collapsed to the prior ({why}).", _collapse(1.0, beta)]
-    return [f"Of {_count(latents, 'latent')} {used}; {have} ({why}): {names}.", _collapse(len(lost) / latents, beta)]
+        return [f"The one latent is not in use: it has collapsed to the prior ({why}).", _collapse(c, 1.0)]
+    return [f"Of {_count(latents, 'latent')} {used}; {have} ({why}): {names}.", _collapse(c, len(lost) / latents)]
 
 
-def _collapse(share: float, beta: float | None) -> str:
-    """Say what collapse means, and why β brings it about."""
+def _weight(c: Content, name: str) -> float:
+    """Give β or C as it was at the step of the weights that are shown; 0 where there is none."""
+    found = c.metrics.get(name) or {}
+    value = found.get("chosen", found.get("reached"))
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
+
+
+def _collapse(c: Content, share: float) -> str:
+    """Say what collapse means, and why β or a capacity brings it about."""
+    beta, capacity = _weight(c, "beta"), _weight(c, "capacity")
     text = "A collapsed latent has the same posterior whatever the input is: it costs no rate and adds nothing. "
     if share == 1:
         text = (
             "This is posterior collapse: the latents say nothing about the input, the decoder answers every code with "
             "the same average, and so all samples and reconstructions look alike. "
         )
-    if beta and beta > 1:
+    if capacity:
+        text += (
+            f"The loss holds the rate of all latents together at C = {_plain(capacity)} nats: those that lower the "
+            "distortion most take it, and the others are left without."
+        )
+        return text + (" A higher C gives more of them something to carry." if share >= 0.25 else "")
+    if beta > 1:
         text += (
             f"With β = {_plain(beta)} each nat of rate costs {_plain(beta)} nats of the loss, so a latent stays in use "
             f"only where each nat it carries lowers the distortion by more than {_plain(beta)}."
