@@ -19,7 +19,7 @@ from lowerbound.data import SOURCES, Source
 from lowerbound.objective import KL, Distortion, Elbo
 from lowerbound.vae import VAE
 
-STEPS = 200
+STEPS, BATCH = 200, train.Plan.batch
 Reward = Callable[[Tensor], Tensor]  # f(z): one number for each draw
 
 
@@ -61,15 +61,15 @@ def trained(source: Source, beta: float) -> VAE:
     encoder, decoder = nets.ConvEncoder((1, 28, 28)), nets.ConvDecoder(16, (1, 28, 28))
     model = VAE(posterior.Gaussian(encoder, 16), prior.Standard(16), likelihood.Bernoulli(decoder))
     objective = Elbo({"distortion": Distortion(), "kl": KL(beta)})
-    plan = train.Plan(epochs=STEPS * 64 / len(source.train))
+    plan = train.Plan(epochs=STEPS * BATCH / len(source.train), precision="float32")
     state = train.start(model, objective, plan, len(source.train))
-    list(train.train(state, source, steps=STEPS, batch=64))  # to its end; the records are not read
+    list(train.train(state, source, steps=STEPS, batch=BATCH))  # to its end; the records are not read
     return model
 
 
 def two_terms(source: Source) -> VAE:
     """Train with three weights of the KL term, and give the model of β = 1."""
-    print(f"\nthe two terms: {STEPS} steps of batch 64, then nats per image on {len(source.validation):,} others")
+    print(f"\nthe two terms: {STEPS} steps of batch {BATCH}, then nats per image on {len(source.validation):,} others")
     print(f"{'β':>4}{'distortion':>14}{'rate':>10}{'elbo':>10}{'spread of the codes':>22}")
     models = {}
     for beta in (0.0, 1.0, 20.0):

@@ -27,7 +27,7 @@ def test_a_checked_spec_is_complete_and_plain_json() -> None:
     done = base()
     assert json.loads(json.dumps(done)) == done
     assert spec.check(done) == done
-    assert done["train"]["lr"] == 0.004
+    assert done["train"]["lr"] == 0.006
     assert done["data"]["validation"] == 0.1
 
 

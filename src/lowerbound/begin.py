@@ -48,7 +48,7 @@ def plan_spec(
 ) -> tuple[specs.Spec, str]:
     """Lay recipe, arguments and assignments over the default spec, check it, and name the recipe that it is."""
     name = recipe or ("vae" if beta is None else "beta-vae")
-    spec = recipes.base(data, source.shape)
+    spec = recipes.base(data, source.shape, len(source.train))
     spec = recipes.with_networks(specs.merge(spec, recipes.recipe(name).sets), source.shape)
     if beta is not None:
         spec = _with_beta(spec, beta)

@@ -8,6 +8,7 @@ from lowerbound.errors import UsageError, nearest
 from lowerbound.spec import Spec, merge
 
 CONV_CHANNELS = (32, 64, 128, 256, 256, 256)
+FEWEST_STEPS = 1000  # of a training for which nobody said how long it shall be
 
 
 @final
@@ -91,8 +92,22 @@ def networks(shape: tuple[int, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
     return {"kind": "conv", "channels": channels}, {"kind": "conv", "channels": channels[::-1]}
 
 
-def base(data: Mapping[str, Any], shape: tuple[int, ...]) -> Spec:
-    """Give the default spec for data of this shape: the lecture's β-VAE for images, a Gaussian one for vectors."""
+def length(shape: tuple[int, ...], images: int) -> dict[str, Any]:
+    """Choose batch and epochs: 128 and four passes (forty for vectors), or for few images smaller batches and more.
+
+    Four passes over a few hundred images are a few dozen steps, after which a model has hardly begun.
+
+    Example:
+        >>> length((1, 28, 28), 55_000), length((3, 48, 64), 240)
+        ({'batch': 128, 'epochs': 4}, {'batch': 32, 'epochs': 134})
+    """
+    batch = min(128, 1 << max(0, (images // 4).bit_length() - 1))
+    passes = 4 if len(shape) == 3 else 40
+    return {"batch": batch, "epochs": max(passes, -(-FEWEST_STEPS * batch // max(1, images)))}
+
+
+def base(data: Mapping[str, Any], shape: tuple[int, ...], images: int = 55_000) -> Spec:
+    """Give the default spec for so many images of this shape: the lecture's β-VAE, or a Gaussian one for vectors."""
     encoder, decoder = networks(shape)
     image = len(shape) == 3
     likelihood = {"kind": "bernoulli"} if image else {"kind": "gaussian", "sigma": "learned"}
@@ -109,7 +124,7 @@ def base(data: Mapping[str, Any], shape: tuple[int, ...]) -> Spec:
             "kind": "elbo",
             "terms": {"distortion": {"kind": "distortion"}, "kl": {"kind": "kl", "weight": 1.0}},
         },
-        "train": {} if image else {"epochs": 40},
+        "train": length(shape, images),
         "seed": 0,
     }
 

@@ -46,12 +46,12 @@ class Plan:
     """
 
     optimiser: Literal["adam", "adamw"] = "adam"
-    lr: Annotated[float, Gt(0)] = 0.004
-    betas: tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]] = (0.9, 0.99)
+    lr: Annotated[float, Gt(0)] = 0.006
+    betas: tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]] = (0.8, 0.95)
     weight_decay: Annotated[float, Ge(0)] = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: Fraction = 0.05
-    batch: Annotated[int, Ge(1)] = 64
+    batch: Annotated[int, Ge(1)] = 128
     epochs: Annotated[float, Gt(0)] = 4
     clip: Annotated[float, Gt(0)] | None = None
     ema: Annotated[float, Gt(0), Lt(1)] | None = None
