@@ -1,0 +1,159 @@
+"""The tables of README.md from the result files, so that no number in it was typed.
+
+python benchmarks/tables.py        # rewrites what stands between the markers of README.md
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+MARK = re.compile(r"<!-- (\w[\w-]*) -->\n.*?<!-- end -->", re.S)
+Result = dict[str, Any]
+
+
+def number(value: float) -> str:
+    """Write three significant digits, and thousands with commas."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def cell(found: Result) -> str:
+    """Write a median with the least and the most."""
+    return f"{number(found['median'])} ({number(found['least'])}–{number(found['most'])})"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Write a Markdown table."""
+    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
+    return "\n".join(lines)
+
+
+def origin(found: Result) -> str:
+    """Say on what, when and how a result was measured."""
+    env = found["env"]
+    machine, flags = env["machine"], ", ".join(env["flags"])
+    return (
+        f"\n\n{machine['processor']}, {env['threads']} threads ({flags}), torch {env['versions']['torch']}, "
+        f"{env['started'][:10]}: `{env['command']}`"
+    )
+
+
+def throughput(found: Result) -> str:
+    """Images/s of everyone, and the ratios."""
+    names = list(found["conv"]["images/s"])
+    rows = [[name, *(cell(found[net]["images/s"][name]) for net in ("conv", "mlp"))] for name in names]
+    pairs = [[name, *(cell(found[net]["ratio"][name]) for net in ("conv", "mlp"))] for name in found["conv"]["ratio"]]
+    head = ["median (least–most)", "convolutional", "784-400-20 MLP"]
+    return table(["images/s, " + head[0], *head[1:]], rows) + "\n\n" + table(["ratio, " + head[0], *head[1:]], pairs)
+
+
+def quality(found: Result) -> str:
+    """Final test -elbo, seconds and ratios."""
+    names = [name for name, value in found.items() if isinstance(value, dict) and "mean -elbo" in value]
+    rows = [[name, f"{found[name]['mean -elbo']:.2f}", cell(found[name]["seconds"])] for name in names]
+    pairs = [[name, cell(value)] for name, value in found["ratio"].items()]
+    first = table(["", "test −elbo, mean of three seeds", "seconds, median (least–most)"], rows)
+    return first + "\n\n" + table(["time, seed by seed", "ratio"], pairs)
+
+
+def likelihood(found: Result) -> str:
+    """Time an image, ratios and agreement."""
+    rows = []
+    for net in ("mlp", "conv"):
+        part = found[net]
+        for name, ms in part["ms an image"].items():
+            ratio = part["Pythae's time over ours"].get(name)
+            log_p = f"{part['mean log p(x)'][name]:.3f}"
+            rows.append([net, name, cell(ms), cell(ratio) if ratio else "1", log_p])
+    shifts = [
+        [net, what, f"{found[net][what]['mean']:+.4f} ± {found[net][what]['standard error']:.4f}"]
+        for net in ("mlp", "conv")
+        for what in ("ours - Pythae's", "bfloat16 - float32")
+    ]
+    head = ["network", "who", "ms an image", "Pythae's time over ours", "mean log p(x), nats"]
+    return table(head, rows) + "\n\n" + table(["network", "difference", "nats ± standard error over images"], shifts)
+
+
+def limit(found: Result) -> str:
+    """Rates, and the profile of a step."""
+    rows = []
+    for precision in ("float32", "bfloat16"):
+        part = found[precision]
+        best = max(value["median"] for name, value in part["GFLOP/s"].items() if name.startswith("product"))
+        for net in ("conv", "mlp"):
+            over = cell(part["over the product"][net])
+            rows.append([precision, net, cell(part["GFLOP/s"][net]), number(best), over])
+    first = table(["precision", "network", "GFLOP/s of a step", "of a matrix product", "ratio"], rows)
+    shares = []
+    for precision in ("float32", "bfloat16"):
+        profile = list(found[precision]["profile"]["conv"].items())[:8]
+        shares.append([precision, ", ".join(f"`{name.removeprefix('aten::')}` {share:.0%}" for name, share in profile)])
+    return first + "\n\n" + table(["precision", "shares of the convolutional step's time"], shares)
+
+
+def growth(found: Result) -> str:
+    """Cost and memory along each axis."""
+    rows = [
+        [axis, str(point[axis]), number(point["images/s"]["median"]), number(point["MiB beyond torch"])]
+        for axis in ("batch", "latents", "side", "samples")
+        for point in found[axis]
+    ]
+    return table(["varied", "value", "images/s", "peak MiB beyond torch"], rows)
+
+
+def startup(found: Result) -> str:
+    """Seconds of each."""
+    return table(["", "seconds, median (least–most)"], [[name, cell(v)] for name, v in found["seconds"].items()])
+
+
+def memory(found: Result) -> str:
+    """Memory of MNIST and of the mapped array."""
+    anonymous = [point["RssAnon"] for point in found["mapped array"]["over time"]]
+    rows = [
+        ["MNIST training, peak beyond imported torch", number(found["MNIST, peak beyond imported torch"])],
+        [
+            f"training from a mapped array of {number(found['array'])} MiB, "
+            f"anonymous memory limited to {number(found['limit of anonymous memory'])} MiB: over time",
+            " → ".join(map(number, anonymous)),
+        ],
+    ]
+    return table(["", "MiB"], rows)
+
+
+def recipe(found: Result) -> str:
+    """-elbo on the validation split, for each cell that was tried."""
+    rows = [[", ".join(s.removeprefix("train.") for s in row["set"]), f"{row['-elbo']:.2f}"] for row in found["rows"]]
+    return table(["set", "validation −elbo"], rows)
+
+
+WRITERS: dict[str, Callable[[Result], str]] = {
+    "throughput": throughput,
+    "quality-mlp": quality,
+    "quality-conv": quality,
+    "precision": quality,
+    "likelihood": likelihood,
+    "limit": limit,
+    "growth": growth,
+    "startup": startup,
+    "memory": memory,
+    "recipe-conv": recipe,
+    "recipe-mlp": recipe,
+}
+
+
+def render(text: str) -> str:
+    """Put the tables of the result files between the markers of a text."""
+
+    def fill(match: re.Match[str]) -> str:
+        name = match[1]
+        found = json.loads((HERE / "results" / f"{name}.json").read_text())
+        return f"<!-- {name} -->\n{WRITERS[name](found)}{origin(found)}\n<!-- end -->"
+
+    return MARK.sub(fill, text)
+
+
+if __name__ == "__main__":
+    page = HERE / "README.md"
+    page.write_text(render(page.read_text()))
