@@ -27,7 +27,7 @@ RECIPES: dict[str, dict[str, list[str]]] = {
 }
 PEERS: dict[str, dict[str, dict[str, Any]]] = {
     "mlp": {"PyTorch's example": {"peer": "plain", "epochs": 10}, "Pythae 0.1.2": {"peer": "pythae", "epochs": 10}},
-    "conv": {"Pythae 0.1.2": {"peer": "pythae", "epochs": 12}},
+    "conv": {"Pythae 0.1.2": {"peer": "pythae", "epochs": 7}},
 }
 
 

@@ -47,7 +47,7 @@ class Plan:
 
     optimiser: Literal["adam", "adamw"] = "adam"
     lr: Annotated[float, Gt(0)] = 0.006
-    betas: tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]] = (0.8, 0.95)
+    betas: tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]] = (0.8, 0.99)
     weight_decay: Annotated[float, Ge(0)] = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: Fraction = 0.05
