@@ -18,7 +18,7 @@ from lowerbound.data.npy import stored_arrays
 from lowerbound.errors import DataError, StorageError, UsageError
 from lowerbound.job import Job
 from lowerbound.objective import Objective
-from lowerbound.run import Run
+from lowerbound.run import Run, program
 from lowerbound.train import Plan, start
 from lowerbound.vae import VAE, Model
 
@@ -143,7 +143,8 @@ def reopen(
 ) -> Job:
     """Open a run to go on with it, from its newest checkpoint or from that of step ``at``.
 
-    Raises StorageError where that checkpoint is damaged, and offers another, or where a finished run has none.
+    Raises UsageError where there is none of that step; StorageError where it is damaged, and offers another, or where
+    a finished run has none.
     """
     run = Run.open(path, own, given)
     saved = checkpoint.listed(run.checkpoints)
@@ -170,9 +171,11 @@ def _wanted(run: Run, saved: list[Path], at: int | None) -> Path | None:
             f"What it holds stays as it is: lowerbound evaluate {run.path} measures it, lowerbound report {run.path} "
             "makes its report anew. To train again, begin another run: lowerbound train"
         )
-    some = saved if at is None else [p for p in saved if int(p.name) <= at]
+    some = saved if at is None else [p for p in saved if int(p.name) == at]
     if at is not None and not some:
-        raise StorageError(f"{run.path} has no checkpoint at or before step {at}: give a later one.")
+        steps = ", ".join(str(int(p.name)) for p in reversed(saved))
+        there = f"Those that it has are of the steps {steps}: give one of them." if saved else "It has none yet."
+        raise UsageError(f"{run.path} has no checkpoint of step {at}. {there}")
     wrong = checkpoint.problem(some[0]) if some else None
     if wrong:
         raise StorageError(f"The checkpoint {some[0]} is damaged: {wrong}. {_another(run, saved, some[0])}")
@@ -203,6 +206,7 @@ def fit(
     set: Sequence[str] = (),
     model: Model | None = None,
     device: str = "auto",
+    progress: bool = True,
 ) -> Run:
     """Train a model and give its run: what ``lowerbound train`` does.
 
@@ -214,6 +218,7 @@ def fit(
         set: assignments such as ``"train.lr=0.001"``.
         model: an own model, instead of the recipe's.
         device: "auto", "cpu", "cuda" or "mps".
+        progress: whether it is printed how far the training is.
     """
     of_data, others = split(set)
     node, source = open_data(data, of_data)
@@ -229,7 +234,7 @@ def fit(
         own=model is not None,
     )
     job = prepare(spec, source, name=name, out=None if out is None else Path(out), device=device, model=model)
-    return _train(job)
+    return _train(job, progress)
 
 
 def _own_latents(model: Model, asked: int | None) -> int:
@@ -240,11 +245,13 @@ def _own_latents(model: Model, asked: int | None) -> int:
     return found
 
 
-def _train(job: Job) -> Run:
+def _train(job: Job, progress: bool) -> Run:
+    from lowerbound import progress as line  # it stands above, and is only asked how a job is shown
+
     with job.run.lock(), advising(job.run.path):
-        for _ in job.steps():
+        for _ in line.shown(job.steps(), job) if progress else job.steps():
             pass
-        return job.finish()
+        return line.finish(job) if progress else job.finish()
 
 
 @contextlib.contextmanager
@@ -253,7 +260,7 @@ def advising(path: Path) -> Iterator[None]:
     try:
         yield
     except StorageError as error:
-        again = f"then go on with: lowerbound resume {shlex.quote(str(path))}"
+        again = f"then go on with: {program()} resume {shlex.quote(str(path))}"
         raise StorageError(str(error).replace(files.AGAIN, again)) from error
 
 
@@ -308,6 +315,7 @@ def resume(
     device: str | None = None,
     model: Model | None = None,
     source: Any = None,
+    progress: bool = True,
 ) -> Run:
     """Go on with a run that was stopped, and give it finished: what ``lowerbound resume`` does.
 
@@ -320,12 +328,13 @@ def resume(
         device: "auto", "cpu", "cuda" or "mps"; by default the run's own.
         model: the model, built as it was, where the run was trained with one built in Python.
         source: the data, a `Source` or the tensor, where the run was trained on data given in Python.
+        progress: whether it is printed how far the training is.
     """
     given = None if source is None else sources.given(source)
     job = reopen(path, device=device, at=at, own=model, given=given)
     for line in differences(job.run):
         warnings.warn(line, stacklevel=2)
-    return _train(job)
+    return _train(job, progress)
 
 
 def differences(run: Run) -> list[str]:

@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lowerbound import files
+from lowerbound.run import noun
 
 if TYPE_CHECKING:
     from lowerbound.run import Run
@@ -20,16 +21,16 @@ def card(run: "Run") -> str:
     split = "test" if "test" in metrics else "validation"
     likelihood = metrics["likelihood"]
     note = f" The distortion is {likelihood['note']}." if likelihood["note"] else ""
-    shape = "×".join(map(str, data["shape"]))
+    shape, called = "×".join(map(str, data["shape"])), noun(data["shape"])
     lines = [
         f"# {run.path.name}",
         "",
-        f"A variational autoencoder ({env['recipe']}) with {run.spec['latents']} latents, trained with "
-        f"lowerbound {env['versions']['lowerbound']} on {data['images']['train']:,} images of {data['name']}, {shape}.",
+        f"A variational autoencoder ({env['recipe']}) with {run.spec['latents']} latents, trained with lowerbound "
+        f"{env['versions']['lowerbound']} on {data['name']}: {data['images']['train']:,} {called} of {shape}.",
         "",
-        *_table(metrics.get(split), split),
+        *_table(metrics.get(split), split, called),
         "",
-        f"Figures are from the {run.weights_note}, in nats per example, ± one standard error over images.{note}",
+        f"Figures are from the {run.weights_note}, in nats per example, ± one standard error over {called}.{note}",
         "",
         "```python",
         "import lowerbound",
@@ -51,10 +52,10 @@ def card(run: "Run") -> str:
     return "\n".join(lines)
 
 
-def _table(figures: dict[str, Any] | None, split: str) -> list[str]:
+def _table(figures: dict[str, Any] | None, split: str, called: str) -> list[str]:
     if figures is None:
         return ["No held-out split was kept, so nothing was measured."]
-    rows = [f"| {split}, {figures['images']:,} images | nats |", "|---|---|"]
+    rows = [f"| {split}, {figures['images']:,} {called} | nats |", "|---|---|"]
     for name in ("elbo", "distortion", "rate"):
         error = figures["standard_error"][name]
         rows.append(f"| {name} | {figures[name]:.2f}" + (f" ± {error:.2f} |" if error is not None else " |"))

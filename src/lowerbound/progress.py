@@ -14,6 +14,7 @@ from rich.text import Text
 
 from lowerbound.errors import StoppedError
 from lowerbound.job import Job
+from lowerbound.run import Run, noun, program
 from lowerbound.train import Record
 
 console = Console(highlight=False, soft_wrap=True)
@@ -53,7 +54,7 @@ def work(job: Job, stop: Stop) -> None:
 
     Raises StoppedError, when a checkpoint is saved, where a signal asked for it.
     """
-    again = f"Go on with: lowerbound resume {job.run.path}"
+    again = f"Go on with: {program()} resume {job.run.path}"
     with job.run.lock():
         steps = job.steps()
         stop.training = True
@@ -62,13 +63,18 @@ def work(job: Job, stop: Stop) -> None:
                 steps.close()
                 raise StoppedError(f"Stopped at step {job.state.step:,} of {job.total:,}; everything is saved. {again}")
         stop.training = False
-        if job.stopped_early():
-            console.print(f"Stopped early at step {job.state.step:,}: no better validation for {job.plan.patience}.")
-        console.print("Evaluating, and writing the report …")
         try:
-            job.finish()
+            finish(job)
         except StoppedError:
             raise StoppedError(f"Stopped after the training, before its report. {again}") from None
+
+
+def finish(job: Job) -> Run:
+    """Finish a job whose steps are done, saying so."""
+    if job.stopped_early():
+        console.print(f"Stopped early at step {job.state.step:,}: no better validation for {job.plan.patience}.")
+    console.print("Evaluating, and writing the report …")
+    return job.finish()
 
 
 def shown(records: Iterable[Record], job: Job) -> Iterator[Record]:
@@ -100,4 +106,4 @@ def line(record: Record, job: Job, seconds: float, first: int) -> str:
     parts += [f"{name} {terms[name]:.1f}" for name in ("elbo", "distortion", "rate") if name in terms]
     parts += [f"β {terms['beta']:.3g}"] if "beta" in terms else []
     parts += [f"C {terms['capacity']:.3g}"] if "capacity" in terms else []
-    return "  ".join([*parts, f"{speed * job.plan.batch:,.0f} images/s", f"{left:.0f} s left"])
+    return "  ".join([*parts, f"{speed * job.plan.batch:,.0f} {noun(job.source.shape)}/s", f"{left:.0f} s left"])

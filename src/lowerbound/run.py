@@ -6,10 +6,12 @@ import json
 import os
 import platform
 import secrets
+import shlex
 import shutil
 import string
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -318,6 +320,21 @@ def environment() -> dict[str, Any]:
         "command": "python: lowerbound.fit",  # the command line puts its own words here
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def program() -> str:
+    """Name the program as it can be called again from here: its path where the PATH does not find it."""
+    called = Path(sys.argv[0])
+    found = shutil.which("lowerbound")
+    if called.name != "lowerbound" or not called.exists() or (found and called.samefile(found)):
+        return "lowerbound"
+    path, here = Path(os.path.abspath(called)), Path.cwd()
+    return shlex.quote(os.path.join(".", path.relative_to(here)) if path.is_relative_to(here) else str(path))
+
+
+def noun(shape: Sequence[int]) -> str:
+    """Say what one of the data is called: vectors are no images."""
+    return "images" if len(shape) == 3 else "examples"
 
 
 def processor() -> str:

@@ -111,8 +111,7 @@ def spread(folder: Path) -> dict[str, Any] | None:
         return None
     content["spread"] = {"split": split, **_spread([metrics[split] for metrics in found])}
     _write(folder, content)
-    spread_: dict[str, Any] = content["spread"]
-    return spread_
+    return {"seeds": content["seeds"], **content["spread"]}
 
 
 def _spread(rows: list[dict[str, Any]]) -> dict[str, Any]:

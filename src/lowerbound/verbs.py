@@ -19,7 +19,7 @@ from lowerbound import spec as specs
 from lowerbound.data import Source
 from lowerbound.errors import StoppedError, UsageError
 from lowerbound.progress import Stop, console, work
-from lowerbound.run import Run
+from lowerbound.run import Run, noun, program
 
 if TYPE_CHECKING:
     from lowerbound import cli
@@ -114,6 +114,7 @@ def _group(folder: Path, source: Source, device: str | None, env: dict[str, Any]
                 work(task, stop)
         except StoppedError as error:
             raise StoppedError(str(error).replace(str(task.run.path), str(folder))) from None
+        _measured(task.run)
     _conclude_group(folder)
 
 
@@ -123,15 +124,20 @@ def _conclude_group(folder: Path) -> None:
     if found is None:
         say(f"\nNo image was held out, so nothing was measured: the runs are in {folder}; each has its report.html.")
         return
-    each = len(found["elbo"]["each"])
-    say(f"\nOver {each} seeds, on the {found['split']} split (mean ± standard deviation over seeds):")
-    for name in ("elbo", "distortion", "rate", "active"):
-        if name not in found:
-            continue
+    columns = [name for name in ("elbo", "distortion", "rate", "active") if name in found]
+    heads = [{"active": "in use"}.get(name, name) for name in columns]
+    say(f"\n{found['split'].capitalize()}, in nats:\n  {'seed':>8}" + "".join(f"{head:>12}" for head in heads))
+    for i, seed in enumerate(found["seeds"]):
+        each = (found[name]["each"][i] for name in columns)
+        say(
+            f"  {seed:>8}"
+            + "".join(f"{value:>12,d}" if isinstance(value, int) else f"{value:>12.2f}" for value in each)
+        )
+    say(f"\nOver {_count(len(found['seeds']), 'seed')}, on the {found['split']} split (mean ± standard deviation):")
+    for name in columns:
         figure, unit = found[name], "latents in use" if name == "active" else "nats"
         label = "" if name == "active" else f"{name} "
-        deviation = "" if figure["deviation"] is None else f" ± {figure['deviation']:.2f}"
-        say(f"  {label}{figure['mean']:.2f}{deviation} {unit}")
+        say(f"  {label}{_with_error(figure['mean'], figure['deviation'])} {unit}")
     say(f"The runs and {seeds.FILE} are in {folder}; each has its report.html.")
 
 
@@ -196,11 +202,43 @@ def _introduce(task: job.Job, name: str) -> None:
     )
     plan = task.plan
     say(
-        f"Training: {task.total:,} steps of {plan.batch} ({plan.epochs:g} epochs), {plan.optimiser}, lr {plan.lr:g} "
-        f"{plan.schedule}, {'bfloat16' if task.state.bfloat16 else 'float32'} on {run.env['device']}, "
-        f"{run.env['threads']} threads, seed {run.spec['seed']}."
+        f"Training: {_count(task.total, 'step')} of {plan.batch} ({_count(plan.epochs, 'epoch')}), {plan.optimiser}, "
+        f"lr {plan.lr:g} {plan.schedule}, {'bfloat16' if task.state.bfloat16 else 'float32'} on {run.env['device']}, "
+        f"{_count(run.env['threads'], 'thread')}, seed {run.spec['seed']}."
     )
-    say(f"Run: {run.path}  (Ctrl-C stops and saves; lowerbound resume {shlex.quote(str(run.path))} goes on)")
+    if why := _few(task):
+        say(f"  {why}")
+    say(f"Run: {run.path}  (Ctrl-C stops and saves; {program()} resume {shlex.quote(str(run.path))} goes on)")
+
+
+def _few(task: job.Job) -> str:
+    """Say why batch and epochs are not the usual ones, where they were chosen for few images."""
+    n, plan = len(task.source.train), task.plan
+    chosen, usual = (recipes.length(task.source.shape, number) for number in (n, 10**6))
+    if chosen == usual or (plan.batch, plan.epochs) != (chosen["batch"], chosen["epochs"]):
+        return ""
+    return (
+        f"{n:,} {noun(task.source.shape)} are few: with a batch of {usual['batch']} and {usual['epochs']} epochs "
+        f"a model would hardly have begun, so both were chosen for {recipes.FEWEST_STEPS:,} steps or more."
+    )
+
+
+def _count(number: float, name: str) -> str:
+    """Count things in words: 1 epoch, 0.5 epochs, 1,000 steps."""
+    text = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{text} {name}{'' if number == 1 else 's'}"
+
+
+def _with_error(value: float, error: float | None) -> str:
+    """Write a figure to two decimals, or as many as show three digits of a small error.
+
+    Example:
+        >>> _with_error(-101.2345, 0.31), _with_error(0.1704, 0.00312)
+        ('-101.23 ± 0.31', '0.17040 ± 0.00312')
+    """
+    small = error is not None and 0 < error < 0.1
+    decimals = 2 - math.floor(math.log10(error)) if small and error else 2
+    return f"{value:.{decimals}f}" + ("" if error is None else f" ± {error:.{decimals}f}")
 
 
 def _price(spec: specs.Spec) -> str:
@@ -221,21 +259,29 @@ def _networks(spec: specs.Spec) -> str:
 def _conclude(run: Run) -> None:
     """Say how good it is, from which weights, and where the report is."""
     found = run.metrics
-    for split in ("validation", "test"):
-        if split in found:
-            say(f"{split.capitalize()}: {_figures(found[split])}, from the {run.weights_note}.")
+    _measured(run)
     last = found.get("test", found.get("validation"))
     if last:
         say(_collapse(last))
     if found["likelihood"]["note"]:
         say(f"The distortion is {found['likelihood']['note']}: compare it with runs of the same kind only.")
-    beta = found["beta"]
-    if beta and abs(beta["reached"] - beta["asked"]) > 0.01 * beta["asked"]:
-        say(f"The schedule of β ended at {beta['reached']:.3g}, not at the {beta['asked']:.3g} that was asked for.")
+    for name, sign in (("beta", "β"), ("capacity", "the capacity C")):
+        end = found.get(name)
+        if end and abs(end["reached"] - end["asked"]) > 0.01 * abs(end["asked"]):
+            say(f"The schedule of {sign} ended at {end['reached']:.3g}, not at the {end['asked']:.3g} asked for.")
     seconds = found["seconds"]
     say(f"Trained in {seconds['training']:.0f} s, evaluated and reported in {seconds['evaluation and report']:.0f} s.")
     say(f"Report: {run.path / 'report.html'}")
-    say(f"Go on with: lowerbound sample {shlex.quote(str(run.path))}   (and reconstruct, traverse, interpolate, embed)")
+    say(
+        f"Go on with: {program()} sample {shlex.quote(str(run.path))}   (and reconstruct, traverse, interpolate, embed)"
+    )
+
+
+def _measured(run: Run) -> None:
+    """Say the figures of each split that was held out."""
+    for split in ("validation", "test"):
+        if split in run.metrics:
+            say(f"{split.capitalize()}: {_figures(run, run.metrics[split])}, from the {run.weights_note}.")
 
 
 def _collapse(found: dict[str, Any]) -> str:
@@ -247,12 +293,10 @@ def _collapse(found: dict[str, Any]) -> str:
     return f"Latents: {found['active']} of {found['latents']} in use{collapsed}."
 
 
-def _figures(found: dict[str, Any]) -> str:
-    parts = []
-    for name in ("elbo", "distortion", "rate"):
-        error = found["standard_error"][name]
-        parts.append(f"{name} {found[name]:.2f}" + (f" ± {error:.2f}" if error is not None else ""))
-    return f"{', '.join(parts)} nats over {found['images']:,} images"
+def _figures(run: Run, found: dict[str, Any]) -> str:
+    errors = found["standard_error"]
+    parts = [f"{name} {_with_error(found[name], errors[name])}" for name in ("elbo", "distortion", "rate")]
+    return f"{', '.join(parts)} nats over {found['images']:,} {noun(run.data['shape'])}"
 
 
 # verbs on a trained run
@@ -275,8 +319,8 @@ def evaluate(path: str, split: str, samples: int | None, as_json: bool) -> None:
         print(json.dumps(found))
         return
     number = samples or begin.objective(run).samples
-    latents = f"{number} latent{'' if number == 1 else 's'} an image"
-    say(f"{split.capitalize()}: {_figures(found)}, from the {run.weights_note}, {latents}.")
+    latents = f"{_count(number, 'latent')} an {noun(run.data['shape'])[:-1]}"
+    say(f"{split.capitalize()}: {_figures(run, found)}, from the {run.weights_note}, {latents}.")
     note = job.likelihood_note(run.model, run.source)["note"]
     if note:
         say(f"The distortion is {note}: compare it with runs of the same kind only.")
