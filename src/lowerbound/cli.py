@@ -1,14 +1,41 @@
 """The command line: it reads arguments and calls the verbs. No mathematics, and no torch for help."""
 
+import logging
 import os
 import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, final
+from pathlib import Path
+from typing import Annotated, Any, Literal, final
 
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg
+from tyro.constructors import PrimitiveConstructorSpec as Reader
+
+from lowerbound.errors import LowerboundError, UsageError, nearest
+
+
+def _number(name: str, kind: type[int] | type[float]) -> Reader[Any]:
+    """Read an optional number: tyro's own errors speak of every type that was tried."""
+
+    def read(words: list[str]) -> int | float:
+        try:
+            return kind(words[0])
+        except ValueError:
+            what = "a whole number" if kind is int else "a number"
+            raise UsageError(f"{name} is {words[0]!r}: it must be {what}.") from None
+
+    return Reader(1, "N", read, lambda value: value is None or isinstance(value, int | float), lambda _: ["none"])
+
+
+def _word(*choices: str) -> Reader[Any]:
+    """Read one of some words, without the None that stands for none given."""
+    shown = f"{{{','.join(choices)}}}"
+    return Reader(
+        1, shown, lambda words: words[0], lambda value: value in (None, *choices), lambda _: ["none"], choices
+    )
+
 
 RunPath = Annotated[Positional[str], arg(metavar="RUN", help="the run's directory, as lowerbound train printed it")]
 Set = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PATH=VALUE")]
@@ -20,38 +47,36 @@ Many = Annotated[int, arg(aliases=["-n"])]
 class Train:
     """Train a model: by default the lecture's β-VAE on MNIST, in about a minute."""
 
-    data: Annotated[Positional[str], arg(metavar="DATA")] = "mnist"
+    data: Annotated[Positional[str], arg(metavar="[DATA]")] = "mnist"
     """A known name (lowerbound list data), a folder of images, or an .npy or .npz file."""
-    recipe: Annotated[str | None, arg(metavar="NAME")] = None
+    recipe: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """A published model (lowerbound list recipes); without one: vae, or beta-vae where --beta is given."""
-    beta: Annotated[float | None, arg(metavar="β")] = None
+    beta: Annotated[float | None, _number("--beta", float), arg(metavar="β", help_behavior_hint="")] = None
     """The weight of the KL term; of a schedule, its end."""
-    latents: Annotated[int | None, arg(metavar="N")] = None
-    """The number of latents; 16 for images."""
-    epochs: Annotated[float | None, arg(metavar="N")] = None
-    """Passes over the training images; 4 for images."""
+    latents: Annotated[int | None, _number("--latents", int), arg(metavar="N", help_behavior_hint="")] = None
+    """The number of latents; 16 for images, 2 for vectors."""
+    epochs: Annotated[float | None, _number("--epochs", float), arg(metavar="N", help_behavior_hint="")] = None
+    """Passes over the training images; 4 for images, more where there are few."""
     seed: int = 0
     """The seed of weights, order and noise."""
     seeds: int = 1
     """Train so many runs, with seeds seed, seed + 1, …, and report their spread."""
-    out: Annotated[str | None, arg(metavar="PATH")] = None
+    out: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="")] = None
     """The run's directory; it must not exist. By default a new one under runs/."""
-    size: Annotated[str | None, arg(metavar="WxH")] = None
+    size: Annotated[str | None, arg(metavar="WxH", help_behavior_hint="")] = None
     """WIDTHxHEIGHT of a folder's images: centre crop, then antialiased resize."""
-    colour: Annotated[Literal["auto", "grey", "colour"] | None, arg(metavar="{auto,grey,colour}")] = None
-    """How a folder's images are read."""
-    binarise: Annotated[
-        Literal["none", "dynamic", "static", "threshold"] | None, arg(metavar="{none,dynamic,static,threshold}")
-    ] = None
-    """How pixels become 0 or 1: not at all, drawn anew each time, drawn once, or cut at ½."""
-    validation: Annotated[float | None, arg(metavar="N")] = None
-    """Images (or a fraction) of the training set that are kept for validation."""
+    colour: Annotated[str | None, _word("auto", "grey", "colour"), arg(help_behavior_hint="")] = None
+    """How a folder's images are read; by default auto."""
+    binarise: Annotated[str | None, _word("none", "dynamic", "static", "threshold"), arg(help_behavior_hint="")] = None
+    """How pixels become 0 or 1: not at all (the default), drawn anew each time, drawn once, or cut at ½."""
+    validation: Annotated[float | None, _number("--validation", float), arg(metavar="N", help_behavior_hint="")] = None
+    """Images (or a fraction) of the training set that are kept for validation; 5,000 of MNIST, a tenth of others."""
     set: Set = ()
     """Set anything else, such as --set train.lr=0.001; once for each."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
-    precision: Annotated[Literal["auto", "float32", "bfloat16"] | None, arg(metavar="{auto,float32,bfloat16}")] = None
-    """Of the networks in a step; auto takes bfloat16 where the device multiplies it in hardware."""
+    precision: Annotated[str | None, _word("auto", "float32", "bfloat16"), arg(help_behavior_hint="")] = None
+    """Of the networks in a step; auto, the default, takes bfloat16 where the device multiplies it in hardware."""
     deterministic: bool = False
     """Use torch's own deterministic kernels only."""
     command: str = field(default="", init=False)  # as it was given, for the run's env.json
@@ -69,9 +94,9 @@ class Resume:
     """Go on with a run that was stopped, bit for bit as if it had not been; or finish one that was trained."""
 
     run: RunPath
-    at: Annotated[int | None, arg(metavar="STEP")] = None
+    at: Annotated[int | None, _number("--at", int), arg(metavar="STEP", help_behavior_hint="")] = None
     """Go back to the checkpoint of this step; later ones are renamed, not deleted."""
-    device: Annotated[str | None, arg(metavar="DEVICE")] = None
+    device: Annotated[str | None, arg(metavar="DEVICE", help_behavior_hint="")] = None
     """auto, cpu, cuda or mps; by default the run's own."""
     command: str = field(default="", init=False)
 
@@ -90,7 +115,7 @@ class Evaluate:
     run: RunPath
     split: Literal["train", "validation", "test"] = "test"
     """Which images."""
-    samples: int | None = None
+    samples: Annotated[int | None, _number("--samples", int), arg(metavar="N", help_behavior_hint="")] = None
     """Latents drawn for each image; by default as many as the objective's."""
     json: bool = False
     """Print JSON instead of a table."""
@@ -116,7 +141,7 @@ class Sample:
     """Stretches the prior's samples: below 1 more typical, above 1 more varied."""
     noise: bool = False
     """Draw pixels from p(x|z) instead of showing its mean."""
-    out: Annotated[str | None, arg(metavar="PATH")] = None
+    out: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="")] = None
     """A .png for a picture, or .npy for the numbers; by default in the run's figures/."""
 
     def __call__(self) -> None:
@@ -134,7 +159,7 @@ class Reconstruct:
     run: RunPath
     number: Many = 24
     """How many."""
-    out: Annotated[str | None, arg(metavar="PATH")] = None
+    out: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="")] = None
     """The picture; by default in the run's figures/."""
 
     def __call__(self) -> None:
@@ -152,11 +177,11 @@ class Traverse:
     run: RunPath
     latents: int = 10
     """How many latents."""
-    image: Annotated[int | None, arg(metavar="ROW")] = None
+    image: Annotated[int | None, _number("--image", int), arg(metavar="ROW", help_behavior_hint="")] = None
     """Start from this image of the test split instead of the prior's centre."""
     reach: float = 2.5
     """From -reach to +reach."""
-    out: Annotated[str | None, arg(metavar="PATH")] = None
+    out: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="")] = None
     """The picture; by default in the run's figures/."""
 
     def __call__(self) -> None:
@@ -172,15 +197,15 @@ class Interpolate:
     """Walk from one image of the test split to another through the latent space."""
 
     run: RunPath
-    start: Annotated[int | None, arg(metavar="ROW")] = None
+    start: Annotated[int | None, _number("--start", int), arg(metavar="ROW", help_behavior_hint="")] = None
     """The first image; without start and end, pairs of differing labels are chosen."""
-    end: Annotated[int | None, arg(metavar="ROW")] = None
+    end: Annotated[int | None, _number("--end", int), arg(metavar="ROW", help_behavior_hint="")] = None
     """The last image."""
     steps: int = 11
     """Images in a row, ends included."""
     kind: Literal["linear", "spherical", "both"] = "both"
     """A straight line, an arc, or one above the other."""
-    out: Annotated[str | None, arg(metavar="PATH")] = None
+    out: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="")] = None
     """The picture; by default in the run's figures/."""
 
     def __call__(self) -> None:
@@ -198,7 +223,7 @@ class Embed:
     run: RunPath
     split: Literal["train", "validation", "test"] = "test"
     """Which images."""
-    out: Annotated[str | None, arg(metavar="PATH")] = None
+    out: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="")] = None
     """The files' name without ending; by default codes-<split> in the run's directory."""
 
     def __call__(self) -> None:
@@ -256,16 +281,45 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"lowerbound {version('lowerbound')}")
         return 0
+    return guarded(lambda: _call(words), debug)
+
+
+def _call(words: list[str]) -> None:
+    """Read the words and run the verb that they ask for."""
+    known = [verb.__name__.lower() for verb in Verb.__args__]
+    if words and not words[0].startswith("-") and words[0] not in known:
+        raise UsageError(f"There is no command {words[0]!r}; {nearest(words[0], known)}")
     verb: Callable[[], None] = tyro.cli(Verb, args=words, prog="lowerbound", description=DESCRIPTION)
     if isinstance(verb, Train | Resume):
         verb.command = shlex.join(["lowerbound", *words])
-    return guarded(verb, debug)
+    _place_matplotlib()
+    verb()
+
+
+def _place_matplotlib() -> None:
+    """Give matplotlib a folder in our cache where its own cannot be written, or else keep it from warning of that."""
+    own = [os.environ.get(f"XDG_{kind.upper()}_HOME") or Path.home() / f".{kind}" for kind in ("config", "cache")]
+    if "MPLCONFIGDIR" in os.environ or all(_writable(Path(place) / "matplotlib") for place in own):
+        return
+    from lowerbound.data.fetch import cache_folder
+
+    if _writable(ours := cache_folder() / "matplotlib"):
+        os.environ["MPLCONFIGDIR"] = str(ours)
+    else:
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
+
+def _writable(folder: Path) -> bool:
+    """Whether a folder is there, or can be made, and takes files: what matplotlib asks of its own."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def guarded(verb: Callable[[], None], debug: bool) -> int:
     """Run a verb; turn what went wrong into words and an exit code."""
-    from lowerbound.errors import LowerboundError
-
     try:
         verb()
     except LowerboundError as error:
