@@ -8,10 +8,11 @@ import copy
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, final
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, final, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -72,6 +73,8 @@ COMMON = {  # arguments that many constructors share, said once
     "seed": "of the points, not of the training",
     "end": "the value that is asked for",
 }
+WORDS: dict[Any, str] = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "null"}
+SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 TOP = ("data", "latents", "model", "objective", "train", "seed")
 
 
@@ -141,18 +144,39 @@ def describe(registry: str, kind: str) -> list[Field]:
 def _helps(doc: str) -> dict[str, str]:
     section = re.search(r"Arguments:\n((?:[ ]+.*\n?|\n)+)", doc)
     entries = re.findall(r"^    (\w[\w, ]*): (.*(?:\n {8,}.*)*)", section[1], re.M) if section else []
-    return {name.strip(): re.sub(r"\s+", " ", text) for names, text in entries for name in names.split(",")}
+    return {
+        name.strip(): re.sub(r"\s+", " ", text.replace("\\*", "*"))
+        for names, text in entries
+        for name in names.split(",")
+    }
 
 
 def _type_name(annotation: Any) -> str:
     if annotation is inspect.Parameter.empty:
         return "any"
-    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    text = re.sub(r"(typing|annotated_types|collections\.abc|lowerbound(\.\w+)*|torch(\.\w+)*)\.", "", text)
-    for name, sign in (("Ge", "≥"), ("Gt", ">"), ("Le", "≤"), ("Lt", "<")):
-        text = re.sub(rf"{name}\(\w+=([^)]*)\)", rf"{sign} \1", text)
-    text = re.sub(r"Optional\[(.*)\]$", r"\1 or null", text)
-    return re.sub(r"Annotated\[(\w+), ([^\]]*)\]", r"\1 \2", text)
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _bounded(_type_name(inner[0]), inner[1:])
+    if origin is Literal:
+        return " or ".join(json.dumps(word) for word in inner)
+    if origin in (Union, UnionType):
+        return " or ".join(map(_type_name, inner))
+    if origin is tuple:
+        return f"list of {len(inner)}, each {_type_name(inner[0])}"
+    if isinstance(origin, type) and inner:
+        return f"{'names' if issubclass(origin, Mapping) else 'list'}, each {_type_name(inner[-1])}"
+    return WORDS.get(annotation) or str(getattr(annotation, "__name__", annotation))
+
+
+def _bounded(name: str, bounds: Iterable[Any]) -> str:
+    """Add to a type's name the bounds of its values, or how many there are in a list."""
+    said = []
+    for bound in bounds:
+        said += [f"{sign} {getattr(bound, key)}" for key, sign in SIGNS.items() if hasattr(bound, key)]
+        least, most = getattr(bound, "min_length", None), getattr(bound, "max_length", None)
+        if least is not None:
+            name = name.replace("list", f"list of {least}" if least == most else f"list of {least} or more", 1)
+    return f"{name} {' and '.join(said)}".strip()
 
 
 @cache
