@@ -161,7 +161,10 @@ def _choose(path: str, arrays: dict[str, Stored], key: str | None) -> str:
         if len(group) == 1:
             return group[0]
     listing = "\n".join(f"  {name}: {stored}" for name, stored in arrays.items())
-    raise UsageError(f"{path} holds {len(names)} arrays; say which one the images are in (key):\n{listing}")
+    raise UsageError(
+        f"{path} holds {len(names)} arrays; say which one the images are in, such as "
+        f"--set data.key={candidates[0]} (in Python set=['data.key={candidates[0]}']):\n{listing}"
+    )
 
 
 def _labels(

@@ -60,6 +60,7 @@ class Found:
     data: dict[str, bytes] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    kept: bool = True  # whether the cache took them all
 
 
 Route = Callable[[Sequence[File]], Iterator[tuple[File, bytes]]]
@@ -107,7 +108,9 @@ def obtain(known: Known) -> Found:
 
 def _nowhere(known: Known, folder: Path, failures: list[str]) -> str:
     tried = "\n".join(f"  - {failure}" for failure in [f"{folder}: not in the cache", *failures])
-    return f"{known.title} was not found. Tried, in this order:\n{tried}\n{known.advice}".rstrip()
+    names = ", ".join(file.name for file in known.files)
+    by_hand = f"What works anywhere: put its files, unpacked, into {folder}: {names}."
+    return f"{known.title} was not found. Tried, in this order:\n{tried}\n{by_hand}\n{known.advice}".rstrip()
 
 
 def _wrong(file: File, data: bytes) -> str:
@@ -157,7 +160,9 @@ def _store(folder: Path, file: File, place: str, found: Found) -> None:
         replace(_note(folder / file.name), json.dumps(note).encode())
         replace(folder / file.name, found.data[file.name])
     except OSError as error:
-        found.notes.append(f"Not kept in the cache {folder} ({error.strerror}): fetched again next time.")
+        if found.kept:  # said once, for all files
+            found.notes.append(f"Not kept in the cache {folder} ({error.strerror}): fetched again next time.")
+        found.kept = False
 
 
 # ---- the other places

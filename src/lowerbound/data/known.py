@@ -1,5 +1,7 @@
 """The published data sets: MNIST, Fashion-MNIST, and scikit-learn's digits."""
 
+import shlex
+import sys
 from importlib import import_module
 
 import numpy as np
@@ -81,10 +83,9 @@ def _load(known: Known, classes: list[str], binarise: Binarise, validation: Shar
     info = {
         "kind": known.name,
         "files": files,
-        "cache": str(cache_folder() / known.name),
         "classes": classes,
         "notes": found.notes,
-    }
+    } | ({"cache": str(cache_folder() / known.name)} if found.kept else {})
     return assemble(
         known.name,
         train.unsqueeze(1),
@@ -112,7 +113,8 @@ def digits(binarise: Binarise = "none", validation: Share = 0.1, test: Share = 0
         load_digits = import_module("sklearn.datasets").load_digits  # an extra, without type stubs
     except ImportError as error:
         raise DataError(
-            "The digits come with scikit-learn, which is not installed: pip install scikit-learn"
+            "The digits come with scikit-learn, which is not installed for this Python: "
+            f"{shlex.quote(sys.executable)} -m pip install scikit-learn"
         ) from error
     values, labels = load_digits(return_X_y=True)
     grey = np.round(values * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)  # 0..16 originally
