@@ -138,6 +138,58 @@ def test_bars_are_sorted_and_grey_where_collapsed() -> None:
     assert [t.get_text() for t in ax.get_xticklabels()] == ["z1", "z2", "z0"]
 
 
+def test_constant_latents_are_dark_grey_and_few_bars_fill_the_width() -> None:
+    ax = figures.kl_bars([2.0, 1.0], constant=[1]).axes[0]
+    assert ax.patches[1].get_facecolor() == mpl.colors.to_rgba(figures.MUTED)
+    assert ax.get_xlim()[1] < 2
+    assert ax.lines == [] or len(ax.lines) == 0
+
+
+def test_heat_takes_the_order_of_the_bars() -> None:
+    ax = figures.kl_heat(history(latents=3), [0.5, 2.0, 1.0]).axes[0]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["z1", "z2", "z0"]
+
+
+def test_many_validations_have_no_markers() -> None:
+    for n, marker in ((figures.MARKED, "o"), (figures.MARKED + 1, "None")):
+        rows = [{"split": "validation", "step": t, "elbo": -float(t)} for t in range(n)]
+        assert figures.curves(rows).axes[0].lines[0].get_marker() == marker
+
+
+def test_the_key_of_the_curves_is_at_the_left() -> None:
+    notes = [t for t in figures.curves(history()).axes[0].texts if t.get_text().startswith(("train", "validation"))]
+    assert len(notes) == 2
+    assert all(t.xy[0] == 0 for t in notes)
+
+
+@pytest.mark.parametrize(("n", "columns", "lines"), [(1, 1, 1), (64, 8, 8), (100, 10, 10), (2000, 80, 25)])
+def test_grids_are_wider_than_high(n: int, columns: int, lines: int) -> None:
+    shown = figures.grid(torch.zeros(n, 1, 40, 40)).axes[0].get_images()[0].get_array()
+    k = max(1, min(12, round(1000 / (columns * 40))))
+    assert shown.shape[:2] == (lines * (40 * k + 2) - 2, columns * (40 * k + 2) - 2)
+
+
+def test_the_images_themselves_stand_apart_at_both_ends_of_a_strip() -> None:
+    strips, first, last = torch.full((1, 3, 1, 8, 8), 0.5), torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
+    ax = figures.interpolation(strips, ["a"], ends=(first, last)).axes[0]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["image", "from", "to", "image"]
+    shown = ax.get_images()[0].get_array()[5, :, 0]
+    assert [shown[round(x)] for x in ax.get_xticks()] == [0, 128, 128, 255]
+    at = ax.get_xticks()
+    assert at[1] - at[0] > (at[2] - at[1]) / 2  # two cells lie between "from" and "to"
+
+
+def test_where_an_image_lies_in_its_traversal_is_framed() -> None:
+    values = torch.linspace(-2.5, 2.5, 3)
+    fig = figures.traversal(torch.rand(2, 3, 1, 8, 8), ["z0", "z1"], values, "from test image, row 3", own=[2, 0])
+    ax = fig.axes[0]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["−2.5", "0.0", "2.5"]
+    middles = [p.get_x() + p.get_width() / 2 for p in ax.patches]
+    assert middles == pytest.approx([ax.get_xticks()[2], ax.get_xticks()[0]], abs=2)
+    assert "from test image, row 3" in texts(fig)
+    assert "Framed" in texts(fig)
+
+
 def test_grid_is_exact_to_the_pixel() -> None:
     x = torch.rand(7, 1, 10, 14)
     fig = figures.grid(x, columns=4)
@@ -220,7 +272,7 @@ def test_interpolation_and_manifold_keep_their_order() -> None:
     assert shown[0, 0] == 0
     assert shown[-1, -1] == 0
     ticks = [t.get_text() for t in fig.axes[0].get_yticklabels()]
-    assert ticks == ["1.50", "0", "−1.50"]  # the second latent grows upwards
+    assert ticks == ["1.5", "0.0", "−1.5"]  # the second latent grows upwards
 
 
 def test_scatter_has_a_legend_a_bar_or_neither() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,8 +164,42 @@ def test_sigma_of_evaluation_is_that_of_a_short_training(tmp_path: Path) -> None
     with torch.no_grad():
         error = float((x - run.model.reconstruct(x)).square().mean())
     assert float(run.model.likelihood.variance) == pytest.approx(error, rel=0.2)
+    assert run.metrics["sigma"] == {"value": float(run.model.likelihood.variance.sqrt()), "kind": "optimal"}
     assert run.metrics["test"]["distortion"] == pytest.approx(32 * (math.log(2 * math.pi * error) + 1), rel=0.3, abs=5)
     tensors = lowerbound.load(run.path, source=some.source).model.state_dict()
     assert torch.equal(tensors["likelihood.variance"], run.model.state_dict()["likelihood.variance"])
     assert int(tensors["likelihood.scored"]) == 3
     assert json.loads((run.path / "metrics.json").read_text())["weights"]["step"] == 3
+
+
+@pytest.mark.parametrize(("setting", "kind", "value"), [("learned", "learned", None), ("0.5", "fixed", 0.5)])
+def test_sigma_is_recorded_with_how_it_came(tmp_path: Path, setting: str, kind: str, value: float | None) -> None:
+    words = ("train.epochs=1", "model.likelihood.kind=gaussian", f"model.likelihood.sigma={setting}")
+    run = finished(made(tmp_path / "r", *words))
+    assert run.metrics["sigma"] == {
+        "value": value or float(run.model.likelihood.log_sigma.detach().exp()),
+        "kind": kind,
+    }
+    assert "σ of p(x|z)" in (run.path / "report.html").read_text()
+    assert finished(made(tmp_path / "s", "train.epochs=1")).metrics["sigma"] is None
+
+
+def test_pictures_say_how_they_were_made(tmp_path: Path) -> None:
+    run = finished(made(tmp_path / "r", "train.epochs=1"))
+    title = gallery.sample(run, 1, temperature=0.5, noise=True).axes[0].get_title(loc="left")
+    assert title == "1 new image from the prior at temperature 0.5, drawn from p(x|z)"
+    assert gallery.sample(run, 2).axes[0].get_title(loc="left") == "2 new images from the prior"
+    walk = gallery.traverse(run, image=3).axes[0]
+    assert walk.get_title(loc="left").startswith("from test image, row 3 (")
+    assert len(walk.patches) == 2
+    assert len(gallery.traverse(run).axes[0].patches) == 0
+
+
+def test_vectors_are_not_called_images(tmp_path: Path) -> None:
+    given = data.tensor(torch.rand(120, 3), validation=20, test=20)
+    run = finished(made(tmp_path / "r", "train.epochs=1", given=given))
+    page = (run.path / "report.html").read_text()
+    shown = page.split("<main>")[1].split("<h2>Everything else")[0]
+    assert "image" not in re.sub(r"<svg.*?</svg>|<img[^>]*>|<[^>]*>", "", shown, flags=re.S)
+    run.__dict__["spec"] = {**run.spec, "data": {"kind": "moons"}}
+    assert not any("image" in what for what, _ in gallery.commands(run))

@@ -120,6 +120,17 @@ def test_of_one_image_there_is_no_standard_error_and_no_use_of_latents() -> None
             metrics.active_units(codes)
 
 
+def test_a_latent_is_in_use_where_mean_and_kl_say_so() -> None:
+    """The mean of z0 varies, that of z1 hardly, those of z2 and z3 not at all; z3 costs rate all the same."""
+    codes = torch.randn(2000, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 0.2, 0.0, 0.0])
+    found = metrics.usage(codes, [0.9, 0.02, 0.0001, 1.6])
+    assert found == {"latents": 4, "active": 1, "collapsed": [1, 2], "constant": [3]}
+    for kl in (None, [1.0, 2.0]):  # not known for each: the variance alone tells
+        assert metrics.usage(codes, kl) == {"latents": 4, "active": 2, "collapsed": [2, 3], "constant": []}
+    one = metrics.usage(codes[:1], [0.9, 0.02, 0.0001, 1.6])
+    assert one == {"latents": 4, "active": None, "collapsed": [], "constant": []}
+
+
 @pytest.mark.parametrize("shape", [(1, 5), (1, 1), (4, 1)])
 def test_pca_of_fewer_than_two_directions_has_zeros(shape: tuple[int, int]) -> None:
     plane, shares = explore.pca(torch.randn(shape))

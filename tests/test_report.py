@@ -56,7 +56,13 @@ def read(page: str) -> str:
 def rows(n: int = 30, latents: int = 4) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for t in range(1, n + 1):
-        row = {"step": t, "epoch": t / 10, "elbo": -110 - 440 / t, "distortion": 100 + 430 / t, "rate": 10 + 10 / t}
+        row = {
+            "step": 10 * t,
+            "epoch": t / 10,
+            "elbo": -110 - 440 / t,
+            "distortion": 100 + 430 / t,
+            "rate": 10 + 10 / t,
+        }
         row |= {"loss": 110 + 440 / t, "beta": 4.0}
         found.append({"split": "train", **row, "lr": 0.001})
         if t % 10 == 0:
@@ -70,6 +76,7 @@ def measured(latents: int = 4, collapsed: tuple[int, ...] = ()) -> dict[str, Any
     return {
         "images": 10000, "elbo": -104.256, "distortion": 84.2, "rate": 20.056, "loss": 164.4, "standard_error": errors,
         "kl_by_dim": kl, "latents": latents, "active": latents - len(collapsed), "collapsed": list(collapsed),
+        "constant": [],
     }  # fmt: skip
 
 
@@ -89,7 +96,7 @@ def content(latents: int = 4, collapsed: tuple[int, ...] = (), beta: float = 4.0
         metrics={
             "test": measured(latents, collapsed),
             "validation": measured(latents, collapsed),
-            "weights": {"which": "best", "ema": False, "step": 30},
+            "weights": {"which": "best", "ema": False, "step": 300},
             "likelihood": {"name": "bernoulli", "density": True, "note": ""},
             "beta": {"asked": beta, "reached": beta},
             "seconds": {"training": 61.2},
@@ -115,7 +122,7 @@ def picture(tmp_path: Path) -> Picture:
 def test_headline_figures_come_first_with_their_errors() -> None:
     text = read(report.html(content(collapsed=(1, 2))))
     head = text[: text.index("A variational autoencoder")]
-    for part in ("test elbo −104.26 ± 0.25 nats", "test rate 20.06 ± 0.10", "β 4 as asked", "1 min 1 s"):
+    for part in ("test elbo −104.26 ± 0.25 nats", "test rate 20.06 ± 0.10", "β 4 weight of the rate", "1 min 1 s"):
         assert part in head
     assert "latents in use 2 of 4, 2 collapsed" in head
 
@@ -123,11 +130,11 @@ def test_headline_figures_come_first_with_their_errors() -> None:
 def test_the_story_is_told_from_the_numbers() -> None:
     text = read(report.html(content(collapsed=(1, 2), beta=20.0)))
     assert "with 4 latents and 325,000 parameters was trained on 55,000 images of mnist (28×28 pixels, grey)" in text
-    assert "for 30 steps (3.0 epochs)" in text
-    assert "the weights that did best on validation (step 30)" in text
+    assert "for 300 steps (3.0 epochs)" in text
+    assert "the weights that did best on validation (step 300)" in text
     assert "the elbo rose from −154.0 to −124.7 nats" in text
     assert "Of 4 latents 2 are in use; 2 have collapsed to the prior" in text
-    assert "below 0.01): z1, z2." in text
+    assert "collapsed to the prior (KL below 0.05 nats): z1, z2." in text
     assert "With β = 20 each nat of rate costs 20 nats of the loss" in text
 
 
@@ -140,11 +147,94 @@ def test_no_collapse_and_full_collapse_are_said() -> None:
     assert "With β" not in read(report.html(content(collapsed=(3,), beta=1.0)))
 
 
+def in_states(collapsed: list[int], constant: list[int], **changes: Any) -> str:
+    """The story of 4 latents, some of which are not in use."""
+    found = measured(4)
+    found |= {"active": 4 - len(collapsed) - len(constant), "collapsed": collapsed, "constant": constant, **changes}
+    text = read(report.html(content(metrics={**content().metrics, "test": found})))
+    return text[: text.index("How to read")]
+
+
+def test_a_latent_that_costs_rate_has_not_collapsed() -> None:
+    text = in_states([1], [0, 2])
+    assert "latents in use 1 of 4, 1 collapsed, 2 constant" in text
+    assert "1 has collapsed to the prior (KL below 0.05 nats): z1; 2 are constant (KL of 0.05 nats or more" in text
+    assert "costs rate and says nothing of the input" in text
+    text = in_states([], [0, 1, 2, 3])
+    assert "Of 4 latents none are in use; 4 are constant" in text
+    assert "collapsed to the prior" not in text
+    assert "hardly any rate" not in text
+
+
+def test_without_a_kl_latents_are_judged_by_the_variance_and_this_is_said() -> None:
+    text = in_states([1], [], kl_by_dim=None)
+    assert "1 latent is not in use: over the test images the variance of the mean is at most 0.01" in text
+    assert "The KL of each is not known" in text
+    assert "collapsed" not in text
+    assert "(no KL is known)" in in_states([], [], kl_by_dim=None)
+
+
+def test_a_model_that_has_hardly_begun_is_not_diagnosed() -> None:
+    some = content(collapsed=(1, 2))
+    text = read(report.html(dataclasses.replace(some, history=[{**r, "step": r["step"] // 2} for r in some.history])))
+    text = text[: text.index("How to read")]
+    assert "The model has hardly begun: it was trained for 150 steps. 2 latents are not in use yet" in text
+    assert "Train longer first, with more --epochs." in text
+    assert "latents in use 2 after 150 steps" in text.replace("of 4, ", "")
+    assert "collapsed to the prior" not in text
+
+
+def test_sigma_has_its_card() -> None:
+    metrics = {**content().metrics, "sigma": {"value": 0.1234, "kind": "learned"}}
+    assert "σ of p(x|z) 0.1234 learned" in read(report.html(content(metrics=metrics)))
+    assert "σ of p(x|z)" not in read(report.html(content()))
+
+
+def test_cards_stand_in_rows_of_equal_length() -> None:
+    page = report.html(content())  # elbo, distortion, rate, β, latents, training
+    assert '<section class="cards" style="--across:3">' in page
+
+
+def test_what_was_merely_done_to_the_data_is_no_warning() -> None:
+    """Files that could not be read are listed once; how the axes were taken stands in a box that does not warn."""
+    notes = ["2 files could not be read: a.png, b.png.", "(9, 8, 8, 3) is taken as (N, H, W, C).", "Left out: 3 TIFF."]
+    data = {**content().data, "notes": notes, "unreadable": ["a.png (cut off)", "b.png (empty)"]}
+    page = report.html(content(data=data))
+    warning, plain = (
+        page[page.index(f'<aside class="{kind}">') :].split("</aside>")[0] for kind in ("box", "box plain")
+    )
+    assert page.count("a.png") == 1
+    assert "2 files could not be read" in warning
+    assert "Left out" in warning
+    assert "taken as" in plain
+    assert "taken as" not in warning
+    assert "About the data" in plain
+
+
+def test_heat_map_and_bars_have_one_order() -> None:
+    history = rows()
+    for row in history:
+        if "kl_by_dim" in row:
+            row["kl_by_dim"] = [4.0, 3.0, 2.0, 1.0]  # the reverse of what the chosen weights have
+    drawings = re.findall(r"<svg .*?</svg>", report.html(content(history=history)), re.S)
+    orders = [re.findall(r">(z\d)</text>", drawing) for drawing in drawings[1:]]
+    assert orders == [["z3", "z2", "z1", "z0"]] * 2
+
+
+def test_on_a_dark_screen_charts_follow() -> None:
+    page = report.html(content())
+    drawing = re.search(r"<svg .*?</svg>", page, re.S)[0]
+    assert "var(--chart-paper, #ffffff)" in drawing
+    dark = page[page.index("prefers-color-scheme: dark") :]
+    named = set(re.findall(r"var\((--chart-\w+)", page))
+    assert all(f"{name}:" in dark for name in named)
+
+
 def test_a_fall_of_the_elbo_is_told() -> None:
     history = rows()
     history[-1] = {**history[-1], "elbo": -140.0}
     text = read(report.html(content(history=history)))
-    assert "It was best at step 20 and lost 8.0 nats after that" in text
+    assert "It was best at step 200 and lost 8.0 nats after that" in text
     assert "It was best" not in read(report.html(content()))
 
 
@@ -162,7 +252,7 @@ def test_boxes_speak_only_where_there_is_something_to_say() -> None:
     assert "β reached 1.5 of the 4 that was asked for" in read(report.html(content(history=[], metrics=early)))
     data = {**clean.data, "notes": ["12 odd ones"], "unreadable": [f"{i}.png" for i in range(30)]}
     text = read(report.html(content(history=[], data=data)))
-    assert "12 odd ones" in text
+    assert "About the data 12 odd ones" in text
     assert "30 files could not be read and were left out" in text
     assert "19.png and 10 more" in text
 
@@ -234,7 +324,7 @@ def test_pictures_are_inside_and_their_bytes_are_the_files(picture: Picture) -> 
     assert base64.b64decode(source) == Path(picture.path).read_bytes()
     text = read(page)
     assert "New samples" in text
-    assert "Made with the best weights of step 30." in text
+    assert "Made with the best weights of step 300." in text
     said = read(report.html(content(pictures=[dataclasses.replace(picture, caption="From the last weights.")])))
     assert "Made with" not in said
     assert len(page.encode()) < 5_000_000
@@ -321,7 +411,7 @@ def course(name: str, values: tuple[float, float], fall: float = 20.0) -> str:
     for row in history:
         row[name] = values[1]  # as at the schedule's end, whatever the step
     history[-1]["elbo"] = history[0]["elbo"] - fall
-    train = [{**without(rows()[0], "beta"), "step": s, name: v} for s, v in zip((1, 30), values, strict=True)]
+    train = [{**without(rows()[0], "beta"), "step": s, name: v} for s, v in zip((1, 300), values, strict=True)]
     history = [without(row, *{"beta", "capacity"} - {name}) for row in history]
     return read(report.html(content(history=[*history[:1], *train, *history[1:]])))
 
@@ -334,7 +424,10 @@ def test_a_fall_of_the_elbo_is_explained_by_the_terms_there_are() -> None:
     assert "Meanwhile C went from 0 to 25." in text
     assert "which holds the rate at C and not where the elbo is best" in text
     assert "β" not in text[text.index("Meanwhile") : text.index("Of 4") if "Of 4" in text else text.index("All 4")]
-    assert "or β, which weighs the rate in the loss" in course("beta", (4.0, 4.0))
+    constant = course("beta", (4.0, 4.0))
+    assert "or β, which weighs the rate in the loss" in constant
+    assert "growing" not in constant
+    assert "from 0 at first" in course("beta", (0.0, 4.0))
     plain = course("beta", (1.0, 1.0))
     assert "longer training fits the training split only." in plain
     assert "Meanwhile" not in plain
@@ -343,7 +436,7 @@ def test_a_fall_of_the_elbo_is_explained_by_the_terms_there_are() -> None:
 def test_the_capacity_has_its_card_and_its_box() -> None:
     metrics = {**content().metrics, "beta": None, "capacity": {"asked": 25.0, "reached": 25.0}}
     text = read(report.html(content(metrics=metrics)))
-    assert "C 25 as asked" in text
+    assert "C 25 nats of rate" in text
     assert "schedule" not in text
     lost = {**metrics, "test": measured(4, (0, 1, 2))}
     text = read(report.html(content(metrics=lost)))

@@ -23,6 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
@@ -42,6 +43,9 @@ CLASSES = (
 )  # fmt: skip
 NATS = LinearSegmentedColormap.from_list("nats", ["#f4f6fd", "#a9b8f0", ACCENT, "#16236b"])
 DPI = 150
+MARKED = 60  # points of a line: more of them would run into one another
+# a page may give its own colours for these, as for a dark screen
+NAMES = {ACCENT: "accent", SECOND: "second", INK: "ink", MUTED: "muted", RULE: "rule", FAINT: "faint", PAPER: "paper"}
 STYLE: Any = {
     "axes.edgecolor": FAINT, "axes.facecolor": PAPER, "axes.labelcolor": MUTED, "axes.linewidth": 0.8,
     "axes.spines.right": False, "axes.spines.top": False, "axes.titlecolor": INK, "axes.unicode_minus": True,
@@ -89,19 +93,24 @@ def curves(history: History) -> Figure:
 
 
 @_style()
-def kl_heat(history: History) -> Figure:
-    """Draw the KL of each latent over the training: a row for each, the one with the largest at the end on top."""
+def kl_heat(history: History, kl: Sequence[float] | None = None) -> Figure:
+    """Draw the KL of each latent over the training: a row for each, the one with the largest on top.
+
+    Arguments:
+        history: the rows; those with a "kl_by_dim" are drawn.
+        kl: what the latents are ordered by, so that they stand as in `kl_bars`; without it, by the last row.
+    """
     rows = [r for r in history if r.get("kl_by_dim")]
     if not rows:
         raise UsageError("The history has no KL per latent: it takes a posterior and a prior that factorise.")
     unit, name = _clock(history)
-    kl = np.array([r["kl_by_dim"] for r in rows], float).T
-    order = np.argsort(-kl[:, -1], kind="stable")
+    course = np.array([r["kl_by_dim"] for r in rows], float).T
+    order = np.argsort(-course[:, -1] if kl is None else -np.array(kl), kind="stable")
     shown = _spread(len(order), 24)
     fig = _figure(7.2, min(6.0, 1.1 + 0.17 * len(order)), layout="constrained")
     ax = fig.add_subplot()
     x, y = _edges([float(r[unit]) for r in rows]), np.arange(len(order) + 1)
-    mesh = ax.pcolormesh(x, y, kl[order], cmap=NATS, vmin=0.0, rasterized=True)
+    mesh = ax.pcolormesh(x, y, course[order], cmap=NATS, vmin=0.0, rasterized=True)
     _tidy(ax, grid=False)
     ax.set_yticks([i + 0.5 for i in shown], [f"z{order[i]}" for i in shown])
     ax.invert_yaxis()
@@ -114,23 +123,22 @@ def kl_heat(history: History) -> Figure:
 
 
 @_style()
-def kl_bars(kl: Sequence[float], collapsed: Iterable[int] = ()) -> Figure:
-    """Draw the KL of each latent as bars, the largest first; those that have collapsed are grey."""
+def kl_bars(kl: Sequence[float], collapsed: Iterable[int] = (), constant: Iterable[int] = ()) -> Figure:
+    """Draw the KL of each latent as bars, the largest first; collapsed ones are grey, constant ones dark grey."""
     if not kl:
         raise UsageError("There is no KL per latent to draw: the list is empty.")
-    order, grey = sorted(range(len(kl)), key=lambda i: -kl[i]), set(collapsed)
+    order = sorted(range(len(kl)), key=lambda i: -kl[i])
+    grey = dict.fromkeys(constant, MUTED) | dict.fromkeys(collapsed, FAINT)
     fig = _figure(7.2, 2.2, layout="constrained")
     ax = fig.add_subplot()
     _tidy(ax)
-    ax.bar(range(len(kl)), [kl[i] for i in order], color=[FAINT if i in grey else ACCENT for i in order], width=0.8)
-    if grey and len(kl) <= 64:  # a bar of no height cannot be seen to be grey: a tick of its own on the ground line can
-        at = [r for r, i in enumerate(order) if i in grey]
-        ax.plot(at, [0.0] * len(at), "s", color=FAINT, markersize=4, clip_on=False, zorder=3)
+    width = 0.8 * min(1.0, len(kl) / 8)  # few bars stand over the whole width, but are not slabs
+    ax.bar(range(len(kl)), [kl[i] for i in order], color=[grey.get(i, ACCENT) for i in order], width=width)
     shown = _spread(len(kl), 24 if len(kl) <= 24 else 16)
     ax.set_xticks(list(shown), [f"z{order[r]}" for r in shown])
     for label, r in zip(ax.get_xticklabels(), shown, strict=True):
-        label.set_color(FAINT if order[r] in grey else MUTED)
-    ax.set_xlim(-0.7, max(len(kl), 8) - 0.3)
+        label.set_color(FAINT if grey.get(order[r]) == FAINT else MUTED)
+    ax.set_xlim(-0.7, len(kl) - 0.3)
     ax.set_ylabel("KL, nats")
     return fig
 
@@ -170,27 +178,46 @@ def traversal(
     labels: Sequence[str],
     values: Float[Tensor, "S"] | None = None,
     title: str | None = None,
+    own: Sequence[int] = (),
 ) -> Figure:
-    """Lay out a walk along each of R latents, a row for each with its label, over an axis of the values taken."""
-    marks = {} if values is None else {i: _number(float(values[i])) for i in _spread(len(values), 11)}
+    """Lay out a walk along each of R latents, a row for each with its label, over an axis of the values taken.
+
+    Where the walk starts from an image, ``own`` says for each row the column that is nearest to its code: it is framed.
+    """
+    at = () if values is None else _spread(len(values), 11)
+    marks = {} if values is None else dict(zip(at, _numbers(float(values[i]) for i in at), strict=True))
     lines = [_cells(row) for row in rows]
-    return _panel(lines, names=list(labels), marks=marks, title=title, foot=_channels(rows[0]))[0]
+    notes = [_channels(rows[0]), "Framed: nearest to the image's own code." if own else None]
+    foot = "; ".join(note for note in notes if note) or None
+    return _panel(lines, names=list(labels), marks=marks, title=title, foot=foot, framed=own)[0]
 
 
 @_style()
 def interpolation(
-    rows: Float[Tensor, "R S C H W"], labels: Sequence[str] | None = None, title: str | None = None
+    rows: Float[Tensor, "R S C H W"],
+    labels: Sequence[str] | None = None,
+    title: str | None = None,
+    ends: tuple[Float[Tensor, "R C H W"], Float[Tensor, "R C H W"]] | None = None,
 ) -> Figure:
-    """Lay out strips of images, each on the way from its first to its last."""
-    marks = {0: "from", rows.shape[1] - 1: "to"}
-    lines = [_cells(row) for row in rows]
-    return _panel(lines, names=list(labels or ()), marks=marks, title=title, foot=_channels(rows[0]))[0]
+    """Lay out strips of images, each on the way from its first to its last.
+
+    ``ends`` are the images themselves that the strips begin and end at: they stand apart, at both sides.
+    """
+    marks, lines = {0: "from", rows.shape[1] - 1: "to"}, [_cells(row) for row in rows]
+    apart: tuple[int, ...] = ()
+    if ends:
+        first, last = map(_cells, ends)
+        lines = [np.concatenate([a[None], line, b[None]]) for a, line, b in zip(first, lines, last, strict=True)]
+        marks = {0: "image", **{i + 1: name for i, name in marks.items()}, rows.shape[1] + 1: "image"}
+        apart = (1, rows.shape[1] + 1)
+    return _panel(lines, names=list(labels or ()), marks=marks, title=title, foot=_channels(rows[0]), apart=apart)[0]
 
 
 @_style()
 def manifold(images: Float[Tensor, "S S C H W"], values: Float[Tensor, "S"], title: str | None = None) -> Figure:
     """Lay out the images over two latents; the one in row i and column j is at z0 = values[j], z1 = values[S-1-i]."""
-    ticks = {i: _number(float(values[i])) for i in _spread(len(values), 7)}
+    at = _spread(len(values), 7)
+    ticks = dict(zip(at, _numbers(float(values[i]) for i in at), strict=True))
     names = [ticks.get(len(values) - 1 - i, "") for i in range(len(values))]
     fig, ax = _panel(
         [_cells(r) for r in images], names=names, marks=ticks, gap=0, title=title, foot=_channels(images[0])
@@ -273,6 +300,9 @@ def svg(fig: Figure, label: str = "") -> str:
         element.attrib = {k.rpartition("}")[2]: v.replace("'DejaVu Sans'", FONTS) for k, v in element.items()}
     for defs in [d for d in root.findall("defs") if d.find("style") is not None]:
         root.remove(defs)  # its rule is for every element: in a page it would reach beyond the figure
+    for element in root.iter():
+        if style := element.get("style"):
+            element.set("style", re.sub(r"#[0-9a-f]{6}\b", _themed, style))
     root.attrib = {"xmlns": "http://www.w3.org/2000/svg", "viewBox": root.get("viewBox", ""), "role": "img"}
     root.attrib |= {"aria-label": _plain(label), "style": "stroke-linejoin:round;stroke-linecap:butt"}
     used = re.findall(r"#([\w.-]+)", " ".join(v for e in root.iter() for k, v in e.items() if k != "id"))
@@ -283,6 +313,12 @@ def svg(fig: Figure, label: str = "") -> str:
     mark = f"f{hashlib.sha256(ElementTree.tostring(root)).hexdigest()[:10]}"
     _rename(root, {name: f"{mark}-{name}" for name in numbers.values()})
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _themed(colour: re.Match[str]) -> str:
+    """Give a colour the name under which a page may change it."""
+    name = NAMES.get(colour[0])
+    return f"var(--chart-{name}, {colour[0]})" if name else colour[0]
 
 
 def _rename(root: ElementTree.Element, names: Mapping[str, str]) -> None:
@@ -382,25 +418,27 @@ def _clock(history: History) -> tuple[str, str]:
 
 
 def _curve(ax: Axes, history: History, key: str, unit: str) -> None:
-    hint = {"elbo": "higher is better", "distortion": "lower: closer images", "rate": "what the latents carry"}[key]
+    hint = {"elbo": "higher is better", "distortion": "lower: closer inputs", "rate": "what the latents carry"}[key]
     ax.set_ylabel(key).set_visible(False)
     ax.set_title(key, loc="left", fontsize=9, fontweight="bold")
     ends, every, xs = [], [], []
     for split, colour, form in (("train", ACCENT, "-"), ("validation", SECOND, "o-")):
         x, y = _series(history, split, key, unit)
         if len(x):
-            lone = "o-" if len(x) == 1 else form
+            lone = "o-" if len(x) == 1 else "-" if len(x) > MARKED else form
             width, depth = (1.0, 2) if split == "train" else (1.5, 3)
             ax.plot(x, y, lone, color=colour, linewidth=width, markersize=3.2, zorder=depth)
             ends.append((f"{split} {_number(float(y[-1]))}", colour))
         every.append(y)
         xs.append(x)
-    for (text, colour), right in zip(reversed(ends), (0, -92), strict=False):
-        _beside(ax, text, 1, right, color=colour, ha="right", fontweight="bold")
+    # at the left, where a narrow screen has it in view
+    start = {"elbo": 28, "distortion": 58, "rate": 28}[key]
+    for (text, colour), left in zip(ends, (start, start + 78), strict=False):
+        _beside(ax, text, 0, left, color=colour, fontweight="bold")
     low, high, hidden = _view(np.concatenate(xs), np.concatenate(every))
     ax.set_ylim(low, high)
     beyond = f" · {hidden} {'point' if hidden == 1 else 'points'} beyond the view" if hidden else ""
-    _beside(ax, f"nats · {hint}{beyond}", 0, {"elbo": 30, "distortion": 58, "rate": 29}[key], color=MUTED)
+    _beside(ax, f"nats · {hint}{beyond}", 1, 0, color=MUTED, ha="right")
 
 
 def _beside(ax: Axes, text: str, x: float, offset: float, **options: Any) -> None:
@@ -455,6 +493,17 @@ def _number(value: float) -> str:
     return "0" if not text.strip("-0.") else text.replace("-", "−")
 
 
+def _numbers(values: Iterable[float]) -> list[str]:
+    """Write the ticks of one axis, all with the same number of decimals: no more than they need, and at most two.
+
+    >>> _numbers([-2.5, -2, 0]), _numbers([-2, 0]), _numbers([1 / 3, 1])
+    (['−2.5', '−2.0', '0.0'], ['−2', '0'], ['0.33', '1.00'])
+    """
+    some = [round(v, 2) + 0.0 for v in values]  # + 0.0: no minus at a zero
+    digits = next((d for d in (0, 1) if all(abs(v - round(v, d)) < 1e-6 for v in some)), 2)
+    return [f"{v:.{digits}f}".replace("-", "−") for v in some]
+
+
 def _numpy(tensor: Tensor) -> Array:
     floating = tensor.detach().float() if tensor.is_floating_point() else tensor.detach()
     return np.asarray(floating.cpu().numpy())
@@ -465,7 +514,16 @@ def _dot(n: int) -> float:
 
 
 def _columns(n: int) -> int:
-    return next((c for c in (8, 10) if n % c == 0 and n >= 4 * c), min(n, max(8, math.ceil(n**0.5)))) or 1
+    """Choose the columns for n images: about 1.5 √n, and a number that leaves no gap in the last line if there is one.
+
+    >>> _columns(5), _columns(64), _columns(100), _columns(2000), _columns(2003)
+    (5, 8, 10, 80, 68)
+    """
+    if n <= 8:
+        return max(1, n)
+    wish = 1.5 * n**0.5
+    even = [c for c in range(math.ceil(n**0.5), int(2 * n**0.5) + 1) if n % c == 0]
+    return min(even, key=lambda c: abs(c - wish), default=math.ceil(wish))
 
 
 def _channels(images: Tensor) -> str | None:
@@ -494,12 +552,14 @@ def _panel(
     pairs: bool = False,
     title: str | None = None,
     foot: str | None = None,
+    apart: Sequence[int] = (),
+    framed: Sequence[int] = (),
 ) -> tuple[Figure, Axes]:
     """Lay lines of images out; one screen pixel of the figure is one pixel of the mosaic, so nothing is resampled."""
     if not lines or not lines[0].size:
         raise UsageError("There are no images to lay out.")
     names, marks = [_plain(n) for n in names], marks or {}
-    mosaic, xs, ys = _mosaic(lines, gap, pairs)
+    mosaic, xs, ys = _mosaic(lines, gap, pairs, apart)
     left = 4 + (round(max(map(_width, names))) + 20 if names else 0) + (16 if gap == 0 else 0)
     top, bottom = 4 + (30 if title else 0), 4 + (24 if marks else 0) + (22 if foot or gap == 0 else 0)
     h, w = mosaic.shape[:2]
@@ -512,17 +572,28 @@ def _panel(
     ax.set_xticks([xs[i] for i in marks], list(marks.values()))
     ax.set_yticks(ys if names else [], names or None)
     ax.tick_params(axis="x", labelcolor=MUTED)
+    side, tall = (xs[0] + gap / 2) * 2, (ys[0] + gap / 2) * 2
+    for y, column in zip(ys, framed, strict=False):  # on the gap about the image: it covers nothing
+        corner = (xs[column] - side / 2, y - tall / 2)
+        ax.add_patch(
+            Rectangle(corner, side, tall, fill=False, color=SECOND, linewidth=gap * 72 / DPI * 1.5, clip_on=False)
+        )
     _title(ax, title)
     if foot:
         fig.text(left / wide, 4 / (h + top + bottom), foot, fontsize=7, color=MUTED, va="bottom")
     return fig, ax
 
 
-def _mosaic(lines: Sequence[Array], gap: int, pairs: bool) -> tuple[Array, list[float], list[float]]:
-    """Put lines of images on paper, enlarged by a whole factor; give also the middle of each column and line."""
+def _mosaic(
+    lines: Sequence[Array], gap: int, pairs: bool, apart: Sequence[int] = ()
+) -> tuple[Array, list[float], list[float]]:
+    """Put lines of images on paper, enlarged by a whole factor; give also the middle of each column and line.
+
+    Before each of the columns in ``apart`` the gap is wider.
+    """
     n, h, w = max(map(len, lines)), *lines[0].shape[1:3]
     k = max(1, min(12, round(1000 / (n * w))))
-    x0 = [i * (w * k + gap) for i in range(n)]
+    x0 = [i * (w * k + gap) + 8 * gap * sum(i >= a for a in apart) for i in range(n)]
     y0 = [i * (h * k + gap) + (i // 2 * 5 * gap if pairs else 0) for i in range(len(lines))]
     mosaic = np.full((y0[-1] + h * k, x0[-1] + w * k, 3), 255, np.uint8)
     for y, line in zip(y0, lines, strict=True):

@@ -19,6 +19,11 @@ def is_image(run: Run) -> bool:
     return len(run.data["shape"]) == 3
 
 
+def noun(run: Run) -> str:
+    """Name what the examples are: images, or plainly examples."""
+    return "images" if is_image(run) else "examples"
+
+
 def held_out(run: Run) -> str:
     """Name the split that pictures show: test, or else validation, or else train."""
     sizes = run.data["images"]
@@ -40,8 +45,15 @@ def sample(run: Run, n: int = 64, *, seed: int = 0, temperature: float = 1.0, no
         x = run.model.sample(count, seed=seed, temperature=temperature, noise=noise).cpu()
     if not is_image(run):
         data, _ = shown(run, slice(0, 1000))
-        return figures.points(data.cpu(), x, ("held-out data", "samples"))
-    return figures.grid(x, title=f"{n} new images from the prior")
+        return figures.points(data.cpu(), x, ("held-out data", f"samples{_manner(temperature, noise)}"))
+    title = f"{n:,} new {'image' if n == 1 else 'images'} from the prior{_manner(temperature, noise)}"
+    return figures.grid(x, title=title)
+
+
+def _manner(temperature: float, noise: bool) -> str:
+    """Say how samples were drawn, where it is not the usual way."""
+    cool = f" at temperature {temperature:g}" if temperature != 1 else ""
+    return cool + (", drawn from p(x|z)" if noise else "")
 
 
 def reconstruct(run: Run, n: int = 24) -> Figure:
@@ -71,9 +83,13 @@ def traverse(run: Run, latents: int = 10, *, image: int | None = None, reach: fl
         raise UsageError("A traversal shows images, and these data are vectors: see lowerbound sample.")
     chosen = latents_by_kl(run)[:latents]
     values = torch.linspace(-reach, reach, steps)
-    rows = explore.traverse(run.model, _origin(run, image), [i for i, _ in chosen], values)
+    origin = _origin(run, image)
+    rows = explore.traverse(run.model, origin, [i for i, _ in chosen], values)
     labels = [f"z{i}" if kl is None else f"z{i} · {kl:.2f} nats" for i, kl in chosen]
-    return figures.traversal(rows.cpu(), labels, values=values)
+    if image is None:
+        return figures.traversal(rows.cpu(), labels, values=values)
+    own = [int((values - float(origin[i])).abs().argmin()) for i, _ in chosen]
+    return figures.traversal(rows.cpu(), labels, values, f"from {held_out(run)} image, {_row(run, image)}", own)
 
 
 def _origin(run: Run, image: int | None) -> Tensor:
@@ -110,7 +126,8 @@ def interpolate(
     kinds: tuple[Literal["linear", "spherical"], ...] = ("linear", "spherical") if kind == "both" else (kind,)
     rows = torch.stack([explore.interpolate(a, b, steps, k) for k in kinds], dim=1).flatten(0, 1)
     labels = [f"{_row(run, i)} → {_row(run, j)}, {k}" for i, j in pairs for k in kinds]
-    return figures.interpolation(explore.decode(run.model, rows).cpu(), labels)
+    first, last = (x.repeat_interleave(len(kinds), dim=0).cpu() for x in ends)
+    return figures.interpolation(explore.decode(run.model, rows).cpu(), labels, ends=(first, last))
 
 
 def _row(run: Run, i: int) -> str:
@@ -157,20 +174,21 @@ def codes(run: Run, n: int = 10_000) -> Figure:
 
 def pictures(run: Run) -> list[tuple[str, str, str, Callable[[], Figure]]]:
     """List the pictures that suit the run: file name, title, caption, and what makes each."""
-    split = held_out(run)
+    split, what = held_out(run), noun(run)
     some = [
         ("samples", "New samples", "z is drawn from the prior and decoded: p(x|z)'s mean.", lambda: sample(run)),
-        ("reconstructions", "Reconstructions", f"Images of the {split} split, and what their codes decode to.",
-         lambda: reconstruct(run)),
-        ("codes", "The latent space", f"The codes of images of the {split} split, at most 10,000.",
+        ("reconstructions", "Reconstructions", f"{what.capitalize()} of the {split} split, and what their codes decode "
+         "to.", lambda: reconstruct(run)),
+        ("codes", "The latent space", f"The codes of the {split} {what}, at most 10,000.",
          lambda: codes(run)),
     ]  # fmt: skip
     if is_image(run):
         some += [
             ("traversal", "One latent at a time", "Latents with the highest KL first; all others stay at the prior's "
              "middle. A collapsed latent changes nothing.", lambda: traverse(run)),
-            ("interpolation", "From one image to another", "Straight, and along an arc that keeps the length a draw "
-             "from the prior has.", lambda: interpolate(run)),
+            ("interpolation", "From one image to another", "Between the codes of two images: along a line, and along "
+             "an arc, which does not cut through the middle. At both ends stand the images themselves.",
+             lambda: interpolate(run)),
         ]  # fmt: skip
         if run.spec["latents"] == 2:
             some.append(
@@ -223,7 +241,7 @@ def commands(run: Run) -> list[tuple[str, str]]:
 
     path = shlex.quote(str(run.path))
     own_data, own_model = (run.spec.get(part, {}).get("kind") == "own" for part in ("data", "model"))
-    some = [("more new images", f"lowerbound sample {path} -n 100")] if is_image(run) or not own_data else []
+    some = [(f"more new {noun(run)}", f"lowerbound sample {path} -n 100")] if is_image(run) or not own_data else []
     some += [] if own_data else _of_the_data(run, path)
     some = [] if own_model else some  # the command line cannot build what was built in Python
     return [*some, ("in Python", _in_python(run, own_data, own_model))]
@@ -246,8 +264,8 @@ def _of_the_data(run: Run, path: str) -> list[tuple[str, str]]:
     measured = f"lowerbound evaluate {path}{where} --samples 10"
     return [
         *some,
-        (f"the codes of the {split} images, as .npz and .csv", f"lowerbound embed {path}{where}"),
-        ("elbo, distortion and rate again, with ten latents an image", measured),
+        (f"the codes of the {split} {noun(run)}, as .npz and .csv", f"lowerbound embed {path}{where}"),
+        (f"elbo, distortion and rate again, with ten latents an {noun(run)[:-1]}", measured),
         ("this page again", f"lowerbound report {path}"),
     ]
 

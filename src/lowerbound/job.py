@@ -13,6 +13,7 @@ import torch
 from lowerbound import checkpoint, explore, files, gallery, metrics
 from lowerbound.data import Source
 from lowerbound.errors import DivergedError
+from lowerbound.likelihood import Gaussian
 from lowerbound.objective import KL, Capacity, Elbo, FreeBits, Objective
 from lowerbound.objective.weight import Weight
 from lowerbound.run import WEIGHTS, Run
@@ -131,8 +132,9 @@ class Job:
         row = metrics.evaluate(self.judged, self.state.objective, self.source.blocks("validation"), step=self.total)
         bad = [name for name in ("loss", "elbo", "distortion", "rate") if not math.isfinite(row.get(name, 0.0))]
         if bad:
+            noun = "images" if len(self.source.shape) == 3 else "examples"
             raise DivergedError(
-                f"Step {self.state.step}: the {' and the '.join(bad)} of the validation images is not finite. The last "
+                f"Step {self.state.step}: the {' and the '.join(bad)} of the validation {noun} is not finite. The last "
                 "checkpoint, from before this step, stays. The likely cause is a learning rate that is too high: "
                 "try a lower train.lr, or train.clip=1."
             )
@@ -174,7 +176,8 @@ class Job:
             if len(getattr(source, split)):
                 found[split] = metrics.evaluate(model, objective, blocks(split), step=self.total)
                 codes, _ = explore.embed(model, blocks(split))
-                found[split] |= _units(codes)
+                found[split] |= metrics.usage(codes, found[split]["kl_by_dim"])
+        found["sigma"] = _sigma(model)
         found |= {name: self._reached(name, weights["step"]) for name in ("beta", "capacity")}
         found["parameters"] = sum(p.numel() for p in model.parameters())
         found["seconds"] = {"training": round(sum(row["seconds"] for row in self.run.timing), 1)}
@@ -221,12 +224,16 @@ def _schedules(objective: Objective) -> dict[str, Weight]:
     return found
 
 
-def _units(codes: torch.Tensor) -> dict[str, Any]:
-    if len(codes) < 2:  # one code does not vary: nothing is known
-        return {"latents": codes.shape[1], "active": None, "collapsed": []}
-    active = metrics.active_units(codes)
-    collapsed = (~active).nonzero().flatten().tolist()
-    return {"latents": codes.shape[1], "active": int(active.sum()), "collapsed": collapsed}
+def _sigma(model: Model) -> dict[str, Any] | None:
+    """Say which σ a Gaussian p(x|z) has, and whether it was fixed, learned or the best one for the data."""
+    px = getattr(model, "likelihood", None)
+    if not isinstance(px, Gaussian):
+        return None
+    if px.sigma == "optimal":
+        return {"value": float(px.variance.sqrt()), "kind": "optimal"}
+    if px.sigma == "learned":
+        return {"value": float(px.log_sigma.detach().exp()), "kind": "learned"}
+    return {"value": float(px.sigma), "kind": "fixed"}
 
 
 def likelihood_note(model: Model, source: Source) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -16,9 +17,13 @@ from typing import Any, final
 from PIL import Image
 
 from lowerbound import figures, files
+from lowerbound.metrics.aggregate import ACTIVE, FLOOR
 
 WIDEST = 1800  # pixels of a picture in the page, which shows at most half as many; the run's folder keeps the whole
 PICTURES = 3_000_000  # bytes of all pictures: base64 makes 4 MB of them, and the page stays below 5 MB
+BEGUN = 200  # steps; before, a latent without a KL may still come into use, and no collapse is diagnosed
+# notes on the data that a reader should look into; the others say what was done
+WARNS = re.compile(r"\bnot\b|\bthough\b|^Left out|reduced from|with transparency|could not")
 SCHEDULED = {"beta": "β", "capacity": "C"}
 CROSS_ENTROPY = (
     "<p>Cross-entropy on pixels between 0 and 1 is not a likelihood: the number compares only with other runs of the "
@@ -100,6 +105,22 @@ class Content:
         """What one example is called."""
         return "images" if len(self.data.get("shape") or ()) == 3 else "examples"
 
+    @property
+    def steps(self) -> int | None:
+        """How many steps were trained, where the history tells."""
+        return max((r.get("step") or 0 for r in self.history), default=None)
+
+    @property
+    def hardly_begun(self) -> bool:
+        """Whether the training was too short to tell what the latents will come to."""
+        return self.steps is not None and self.steps < BEGUN
+
+    @property
+    def kl_known(self) -> bool:
+        """Whether the KL of each latent was measured."""
+        kl = self.measured.get("kl_by_dim")
+        return kl is not None and len(kl) == self.measured.get("latents", len(kl))
+
 
 def write(path: Path | str, content: Content) -> Path:
     """Write the page, all or nothing."""
@@ -178,15 +199,35 @@ def _cards(c: Content) -> str:
     for name, letter in SCHEDULED.items():
         if found := c.metrics.get(name):
             asked, reached = found.get("asked"), found.get("reached")
-            under = "as asked" if asked == reached else f"of the {_plain(asked)} asked"
+            under = _under(c, name) if asked == reached else f"of the {_plain(asked)} asked"
             cards.append(_card(letter, _plain(reached), under))
     if m.get("active") is not None:
-        lost = len(m.get("collapsed") or ())
-        under = f"of {m.get('latents', '?')}, {lost} collapsed"
-        cards.append(_card("latents in use", f"{m['active']:,}", under))
+        cards.append(_card("latents in use", f"{m['active']:,}", f"of {m.get('latents', '?')}, {_others(c)}"))
+    if sigma := c.metrics.get("sigma"):
+        cards.append(_card("σ of p(x|z)", _plain(sigma.get("value")), str(sigma.get("kind"))))
     if seconds.get("training") is not None:
         cards.append(_card("training", duration(seconds["training"]), "evaluation not counted"))
-    return f'<section class="cards">{"".join(cards)}</section>' if cards else ""
+    # rows of the same length, or nearly: five and a last one alone look like a mistake
+    across = math.ceil(len(cards) / math.ceil(len(cards) / 4)) if cards else 0
+    return f'<section class="cards" style="--across:{across}">{"".join(cards)}</section>' if cards else ""
+
+
+def _under(c: Content, name: str) -> str:
+    """Say where β or C came from, or what it is where it was the same all along."""
+    begun, ended = _schedule(c, name)
+    if begun != ended:
+        return f"from {_plain(begun)} at first"
+    return {"beta": "weight of the rate", "capacity": "nats of rate"}[name]
+
+
+def _others(c: Content) -> str:
+    """Say in a few words what the latents are that are not in use."""
+    if c.hardly_begun:
+        return f"after {_count(c.steps or 0, 'step')}"
+    lost, flat = (len(c.measured.get(state) or ()) for state in ("collapsed", "constant"))
+    if not c.kl_known:
+        return "by the mean's variance alone"
+    return f"{lost} collapsed" + (f", {flat} constant" if flat else "")
 
 
 def _measure_card(c: Content, name: str, main: bool) -> str:
@@ -293,23 +334,83 @@ def _from_to(a: dict[str, Any], b: dict[str, Any], key: str) -> str:
 
 
 def _usage(c: Content) -> list[str]:
+    """Say how many latents are in use, what the others are, and why."""
     m = c.measured
-    latents, lost = m.get("latents"), list(m.get("collapsed") or ())
+    latents, lost, flat = m.get("latents"), list(m.get("collapsed") or ()), list(m.get("constant") or ())
     if not latents or "active" not in m:
         return []
     if m["active"] is None:
         return [f"Whether the latents are in use cannot be told from one of the {c.noun}: their codes must vary."]
-    if not lost and latents == 1:
-        return ["The one latent is in use: it has not collapsed to the prior."]
-    if not lost:
-        return [f"All {latents} latents are in use: none has collapsed to the prior, each says something of the input."]
-    names = ", ".join(f"z{i}" for i in lost[:12]) + (f" and {len(lost) - 12} more" if len(lost) > 12 else "")
-    used = f"{m['active'] or 'none'} {'is' if m['active'] == 1 else 'are'} in use"
-    have = f"{len(lost)} {'has' if len(lost) == 1 else 'have'} collapsed to the prior"
-    why = f"variance of the mean over the {c.split} {c.noun} below 0.01"
+    if not lost and not flat:
+        return [_all_in_use(c, latents)]
+    if c.hardly_begun:
+        return [_hardly_begun(c, len(lost) + len(flat))]
+    if not c.kl_known:
+        return [_by_variance(c, lost)]
+    return [_states(latents, lost, flat), _collapse(c, len(lost) / latents) if lost else "", _constant(c, flat)]
+
+
+def _all_in_use(c: Content, latents: int) -> str:
+    one = latents == 1
+    text = "The one latent is in use" if one else f"All {latents} latents are in use"
+    if not c.kl_known:
+        return f"{text}: the mean of {'it' if one else 'each'} varies over the {c.split} {c.noun} (no KL is known)."
+    if one:
+        return f"{text}: it has not collapsed to the prior."
+    return f"{text}: none has collapsed to the prior, each says something of the input."
+
+
+def _hardly_begun(c: Content, idle: int) -> str:
+    return (
+        f"The model has hardly begun: it was trained for {_count(c.steps or 0, 'step')}. "
+        f"{_count(idle, 'latent')} {_verb(idle, 'is', 'are')} not in use yet; whether "
+        f"{_verb(idle, 'it has', 'they have')} collapsed cannot be told so early. "
+        "Train longer first, with more --epochs."
+    )
+
+
+def _by_variance(c: Content, lost: list[int]) -> str:
+    return (
+        f"{_count(len(lost), 'latent')} {_verb(len(lost), 'is', 'are')} not in use: over the {c.split} {c.noun} the "
+        f"variance of the mean is at most {ACTIVE}. The KL of each is not known, so that whether they cost rate is not "
+        f"known either: {_names(lost)}."
+    )
+
+
+def _states(latents: int, lost: list[int], flat: list[int]) -> str:
+    """Count the latents in each state, and name those that are not in use."""
+    gone, still = f"KL below {FLOOR} nats", f"KL of {FLOOR} nats or more, variance of the mean at most {ACTIVE}"
     if latents == 1:
-        return [f"The one latent is not in use: it has collapsed to the prior ({why}).", _collapse(c, 1.0)]
-    return [f"Of {_count(latents, 'latent')} {used}; {have} ({why}): {names}.", _collapse(c, len(lost) / latents)]
+        state = f"has collapsed to the prior ({gone})" if lost else f"is constant ({still})"
+        return f"The one latent is not in use: it {state}."
+    active = latents - len(lost) - len(flat)
+    parts = [f"{active or 'none'} {_verb(active, 'is', 'are')} in use"]
+    if lost:
+        parts.append(f"{len(lost)} {_verb(len(lost), 'has', 'have')} collapsed to the prior ({gone}): {_names(lost)}")
+    if flat:
+        parts.append(f"{len(flat)} {_verb(len(flat), 'is', 'are')} constant ({still}): {_names(flat)}")
+    return f"Of {latents} latents {'; '.join(parts)}."
+
+
+def _names(some: list[int]) -> str:
+    return ", ".join(f"z{i}" for i in some[:12]) + (f" and {len(some) - 12} more" if len(some) > 12 else "")
+
+
+def _verb(n: int, one: str, many: str) -> str:
+    return one if n == 1 else many
+
+
+def _constant(c: Content, flat: list[int]) -> str:
+    """Say what a constant latent is, and how a capacity can bring it about."""
+    if not flat:
+        return ""
+    text = "A constant latent costs rate and says nothing of the input: its mean is the same whatever that is."
+    if capacity := _weight(c, "capacity"):
+        text += (
+            f" The loss asks for a rate of C = {_plain(capacity)} nats whether it carries something or not; a smaller "
+            "γ (the weight of that term) or a longer training lets the distortion count for more."
+        )
+    return text
 
 
 def _weight(c: Content, name: str) -> float:
@@ -322,7 +423,9 @@ def _weight(c: Content, name: str) -> float:
 def _collapse(c: Content, share: float) -> str:
     """Say what collapse means, and why β or a capacity brings it about."""
     beta, capacity = _weight(c, "beta"), _weight(c, "capacity")
-    text = "A collapsed latent has the same posterior whatever the input is: it costs no rate and adds nothing. "
+    text = (
+        "A collapsed latent has the same posterior whatever the input is: it costs hardly any rate and adds nothing. "
+    )
     if share == 1:
         text = (
             "This is posterior collapse: the latents say nothing about the input, the decoder answers every code with "
@@ -352,14 +455,22 @@ def _boxes(c: Content) -> str:
         found = ": ".join(str(likelihood[k]) for k in ("name", "note") if likelihood.get(k)).rstrip(".")
         boxes.append(_box("This elbo is not a bound of log p(x)", f"<p>{escape(found)}.</p>{CROSS_ENTROPY}"))
     boxes += [_schedule_box(letter, c.metrics.get(name) or {}) for name, letter in SCHEDULED.items()]
-    notes, bad = list(c.data.get("notes") or ()), list(c.data.get("unreadable") or ())
-    inner = _list(notes)
+    return "".join([*boxes, *_data_boxes(c)])
+
+
+def _data_boxes(c: Content) -> list[str]:
+    """Say what happened to the data: what may be wrong in a box that warns, what was merely done in a plain one."""
+    notes, bad = [str(n) for n in c.data.get("notes") or ()], list(c.data.get("unreadable") or ())
+    unread = [found for n in notes if bad and (found := re.match(r"(\d+) files could not be read:", n))]
+    notes = [n for n in notes if n not in {found.string for found in unread}]  # the list below names the same files
+    inner = _list([n for n in notes if WARNS.search(n)])
     if bad:
-        inner += (
-            f"<p>{_count(len(bad), 'file')} could not be read and {'was' if len(bad) == 1 else 'were'} left out:</p>"
-        )
-        inner += _list(bad, 20)
-    return "".join(boxes) + (_box("About the data", inner) if inner else "")
+        count = int(unread[0][1]) if unread else len(bad)  # the list is cut where it is very long
+        inner += f"<p>{_count(count, 'file')} could not be read and {_verb(count, 'was', 'were')} left out:</p>"
+        inner += _list(bad, 20, count)
+    plain = _list([n for n in notes if not WARNS.search(n)])
+    boxes = [_box("To check in the data", inner)] if inner else []
+    return boxes + ([_box("About the data", plain, "box plain")] if plain else [])
 
 
 def _schedule_box(letter: str, found: dict[str, Any]) -> str:
@@ -375,12 +486,14 @@ def _schedule_box(letter: str, found: dict[str, Any]) -> str:
     return _box(title, f"<p>{escape(text)}</p>") if short or early else ""
 
 
-def _box(title: str, inner: str) -> str:
-    return f'<aside class="box"><h3>{escape(title)}</h3>{inner}</aside>'
+def _box(title: str, inner: str, kind: str = "box") -> str:
+    return f'<aside class="{kind}"><h3>{escape(title)}</h3>{inner}</aside>'
 
 
-def _list(items: Sequence[Any], most: int = 50) -> str:
-    lines = [str(i) for i in items[:most]] + ([f"and {len(items) - most} more"] if len(items) > most else [])
+def _list(items: Sequence[Any], most: int = 50, count: int = 0) -> str:
+    """Give a list of the first items, and say how many more there are of ``count``, or of those given."""
+    count = max(count, len(items))
+    lines = [str(i) for i in items[:most]] + ([f"and {count - most:,} more"] if count > most else [])
     return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 
@@ -415,23 +528,31 @@ def _training(c: Content) -> str:
 
 def _latents(c: Content) -> str:
     kl = c.measured.get("kl_by_dim")
+    order = kl if kl and all(len(r["kl_by_dim"]) == len(kl) for r in c.history if r.get("kl_by_dim")) else None
     heat = sum(1 for r in c.history if r.get("split") == "validation" and r.get("kl_by_dim"))
     text = ""
     if kl:
-        bars = figures.svg(figures.kl_bars(kl, c.measured.get("collapsed") or ()), "KL of each latent")
-        caption = f"Mean over the {c.split} {c.noun}, largest first. Collapsed latents are grey."
+        flat = c.measured.get("constant") or ()
+        bars = figures.svg(figures.kl_bars(kl, c.measured.get("collapsed") or (), flat), "KL of each latent")
+        caption = f"Mean over the {c.split} {c.noun}, largest first. Grey: below {FLOOR} nats."
+        caption += " Dark grey: the mean does not vary." if flat else ""
         text += _figure(bars, "What each latent carries", caption)
     if heat > 1 or (heat and not kl):
-        drawing = figures.svg(figures.kl_heat(c.history), "KL of each latent over the training")
+        drawing = figures.svg(figures.kl_heat(c.history, order), "KL of each latent over the training")
         text += _figure(
-            drawing, "How they came to it", "KL of each latent on validation; the darker, the more it carries."
+            drawing,
+            "How they came to it",
+            "KL of each latent on validation, in the order of the bars; the darker, the more it carries."
+            if order
+            else "KL of each latent on validation; the darker, the more it carries.",
         )
     return f"<h2>The latents</h2>{text}" if text else ""
 
 
 def _figure(inner: str, title: str, caption: str) -> str:
     head = f"<h3>{escape(title)}</h3>" if title else ""
-    return f'<figure>{head}<div class="paper">{inner}</div><figcaption>{escape(caption)}</figcaption></figure>'
+    kind = "paper chart" if inner.startswith("<svg") else "paper"
+    return f'<figure>{head}<div class="{kind}">{inner}</div><figcaption>{escape(caption)}</figcaption></figure>'
 
 
 def _pictures(c: Content) -> str:
@@ -513,7 +634,9 @@ def _reading(c: Content) -> str:
 means closer reconstructions. <b>Rate</b> is what the latents tell about the input, in nats (1 nat = 1.44 bits). The
 <b>elbo</b> is {meaning}: higher is better. The ± is one standard error of the mean over the split.
 It says nothing of the seed of weights and noise: <code>lowerbound train --seeds 3</code> shows that spread.</p>
-<p>A latent has <b>collapsed</b> when its posterior is the prior whatever the input is; its KL is then near 0.</p>
+<p>A latent is <b>in use</b> where its mean varies over the inputs (variance above {ACTIVE}) and its KL is {FLOOR} nats
+or more. It has <b>collapsed</b> where its KL is lower: its posterior is then the prior, whatever the input is. It is
+<b>constant</b> where its KL is not, but its mean does not vary: it costs rate and says nothing of the input.</p>
 {weighed}"""
 
 

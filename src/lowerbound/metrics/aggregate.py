@@ -1,11 +1,16 @@
 """Measures of the codes of a whole split."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lowerbound.errors import UsageError
 
 ACTIVE = 0.01
+# a latent's mean KL is at least what it tells of an input on average: below this, a fourteenth of a bit at most
+FLOOR = 0.05
 
 
 def active_units(codes: Float[Tensor, "N D"], threshold: float = ACTIVE) -> Bool[Tensor, "D"]:
@@ -13,7 +18,7 @@ def active_units(codes: Float[Tensor, "N D"], threshold: float = ACTIVE) -> Bool
 
     .. math:: \mathrm{Var}_x \, \mathbb E_{q(z_j|x)}[z_j] > 0.01
 
-    A latent that is not has collapsed: its posterior is the prior whatever x is.
+    Of one that is not, the KL tells whether it has collapsed to the prior or costs rate all the same: see `usage`.
 
     Reference: Importance weighted autoencoders (Burda, Grosse and Salakhutdinov, 2016).
 
@@ -27,3 +32,32 @@ def active_units(codes: Float[Tensor, "N D"], threshold: float = ACTIVE) -> Bool
             f"Whether latents vary over the data cannot be told from {len(codes)} codes: give two or more."
         )
     return codes.var(dim=0) > threshold
+
+
+def usage(codes: Float[Tensor, "N D"], kl: Sequence[float] | None) -> dict[str, Any]:
+    """Count the latents in use, and list those that have collapsed to the prior and those that are constant.
+
+    A latent is in use where its posterior mean varies over the data and its KL is 0.05 nats or more. It has collapsed
+    where its KL is lower: its posterior is the prior. It is constant where its KL is not, but its mean does not vary:
+    it costs rate and says nothing of the input. Without the KL of each, a latent whose mean does not vary is listed
+    as collapsed.
+
+    Arguments:
+        codes: the posterior means of a split; fewer than two do not vary, and "active" is then None.
+        kl: the mean KL of each latent in nats, where it is known.
+
+    Example:
+        >>> import torch
+        >>> usage(torch.tensor([[0.0, 1.0, 0.0], [0.0, -1.0, 0.0]]), [0.001, 1.2, 3.0])
+        {'latents': 3, 'active': 1, 'collapsed': [0], 'constant': [2]}
+    """
+    latents = codes.shape[1]
+    if len(codes) < 2:
+        return {"latents": latents, "active": None, "collapsed": [], "constant": []}
+    varies = active_units(codes).tolist()
+    # groups of latents, or an own model, may have codes that are not one to a KL
+    known = kl if kl is not None and len(kl) == latents else [FLOOR if v else 0.0 for v in varies]
+    collapsed = [i for i, nats in enumerate(known) if nats < FLOOR]
+    constant = [i for i, nats in enumerate(known) if nats >= FLOOR and not varies[i]]
+    active = latents - len(collapsed) - len(constant)
+    return {"latents": latents, "active": active, "collapsed": collapsed, "constant": constant}
