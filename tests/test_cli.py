@@ -54,7 +54,7 @@ def test_report_again(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_trains(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("--recipe", name, "--epochs", "0.5", "--set", "train.log=1")
+    words = ("--recipe", name, "--epochs", "0.5", "--set", "train.batch=64", "--set", "train.log=1")
     assert call("train", "digits", *words, "--out", tmp_path / "run") == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -83,8 +83,11 @@ def test_a_high_beta_collapses_latents_and_says_which(tmp_path: Path, capsys: py
 def test_seeds_and_their_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "runs"
     assert call("train", "digits", "--seeds", "2", "--seed", "5", "--epochs", "0.5", "--out", folder) == 0
-    out = capsys.readouterr().out.split("Over 2 seeds")[1]
+    before, _, out = capsys.readouterr().out.partition("Over 2 seeds")
     runs = [metrics(folder / f"seed-{seed}")["test"] for seed in (5, 6)]
+    for seed, test in zip((5, 6), runs, strict=True):
+        assert f"Test: elbo {test['elbo']:.2f} ± " in before
+        assert re.search(rf"^ +{seed} +{test['elbo']:.2f} +{test['distortion']:.2f} ", before, re.M)
     for name in ("elbo", "distortion", "rate"):
         each = [run[name] for run in runs]
         assert each[0] != each[1]
@@ -300,3 +303,46 @@ def test_a_terminal_has_a_live_line_and_ctrl_c_saves(tmp_path: Path) -> None:
     assert "images/s" in live
     assert ESCAPE not in message  # nothing is drawn over what is said last
     assert f"lowerbound resume {path}" in message
+
+
+# ---- what is said before and after
+
+
+def test_the_help_shows_real_defaults_only(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("train", "resume", "evaluate", "sample", "traverse", "interpolate"):
+        assert call(verb, "--help") == 0
+        out = " ".join(capsys.readouterr().out.replace("│", " ").split())
+        assert "None" not in out
+        assert "[DATA]" in out or verb != "train"
+
+
+def test_why_few_images_are_trained_otherwise_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photographs(tmp_path / "photos", 40, (12, 10))
+    assert call("train", tmp_path / "photos", "--set", "train.epochs=1", "--out", tmp_path / "a") == 0
+    assert "are few" not in capsys.readouterr().out  # the epochs were not chosen
+    x = np.random.default_rng(0).random((40, 3), np.float32)
+    np.save(tmp_path / "x.npy", x)
+    assert call("train", tmp_path / "x.npy", "--out", tmp_path / "b") == 0
+    out = capsys.readouterr().out
+    assert "32 examples are few: with a batch of 128 and 40 epochs a model would hardly have begun" in out
+    assert re.search(r"Test: elbo .* nats over 4 examples, ", out)
+    assert "32 examples of 3" in (tmp_path / "b" / "README.md").read_text()
+
+
+def test_a_schedule_that_falls_short_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    until = "objective.terms.capacity.capacity.until=1"
+    words = ("--recipe", "annealed-vae", "--epochs", "1", "--set", until, "--out", tmp_path / "run")
+    assert call("train", "digits", *words) == 0
+    reached = metrics(tmp_path / "run")["capacity"]["reached"]
+    assert f"The schedule of the capacity C ended at {reached:.3g}, not at the 25 asked for." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_matplotlib_has_a_folder_that_takes_files(ours: bool, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    closed = str(tmp_path / "file" / "below")
+    cache = str(tmp_path / "cache") if ours else closed
+    env = {"HOME": closed, "XDG_CONFIG_HOME": closed, "XDG_CACHE_HOME": closed, "LOWERBOUND_CACHE": cache}
+    words = ("train", "moons", "--epochs", "0.1", "--out", tmp_path / "run")
+    assert run(*words, env=env)[::2] == (0, "")  # it says nothing of folders
+    assert list((tmp_path / "cache").glob("matplotlib/*.json")) != [] or not ours

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from lowerbound.begin import open_data
 from lowerbound.data import SOURCES, tensor
 from lowerbound.errors import DataError, UsageError
 
@@ -354,3 +356,12 @@ def test_the_file_is_known_by_its_hash(tmp_path: Path) -> None:
     entry = array(str(path), **WHOLE).info["files"][0]
     assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert entry["name"] == "x.npy"
+
+
+def test_which_of_two_arrays_is_asked_for_in_words_that_can_be_given(tmp_path: Path) -> None:
+    path = tmp_path / "two.npz"
+    np.savez(path, a=np.zeros((10, 4, 4)), b=np.ones((10, 4, 4)))
+    with pytest.raises(UsageError, match=r"such as --set data\.key=a ") as caught:
+        open_data(path)
+    _, source = open_data(path, re.findall(r"--set (\S+)", str(caught.value)))
+    assert source.info["key"] == "a"

@@ -220,6 +220,7 @@ def test_every_route_is_named_when_all_fail(cache: Path, serve: Callable) -> Non
     assert text.startswith("The small set was not found. Tried, in this order:")
     for part in (str(cache), "/usr/share/datasets/small-set: no such folder", dead, "refused"):
         assert part in text
+    assert f"put its files, unpacked, into {cache}: train-images, train-labels." in text
     assert text.endswith("Install it.")
     assert caught.value.code == 3
 
@@ -279,6 +280,8 @@ def test_a_cache_that_cannot_be_written_is_only_slower(
     monkeypatch.setenv("LOWERBOUND_CACHE", str(tmp_path / "file" / "cache"))
     found = obtain(small())
     assert found.data == CONTENT
+    assert len(found.notes) == 1 < len(CONTENT)  # said once
+    assert not found.kept
     assert "Not kept in the cache" in found.notes[0]
     assert "Not a directory" in found.notes[0]
 

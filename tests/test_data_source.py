@@ -1,6 +1,9 @@
 """Sources: the stream of training batches, the splits and binarisation."""
 
 import json
+import re
+import shlex
+import sys
 from math import sqrt
 from pathlib import Path
 
@@ -230,10 +233,8 @@ def test_digits() -> None:
 
 
 def test_digits_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(DataError, match="pip install scikit-learn"):
+    with pytest.raises(DataError, match=re.escape(f"{shlex.quote(sys.executable)} -m pip install scikit-learn")):
         SOURCES["digits"]()
 
 

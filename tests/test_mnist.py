@@ -15,12 +15,12 @@ import lowerbound
 from commandline import call, metrics, picture, rows, run, tree
 from lowerbound.recipes import RECIPES
 
-WORDS = ("train", "--epochs", "0.35")
+WORDS = ("train", "--epochs", "0.35", "--set", "train.batch=64")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """The lecture's training cut to 300 steps, nothing else changed: the run, and what was printed."""
+    """The lecture's training cut to 300 steps of 64, nothing else changed: the run, and what was printed."""
     path = tmp_path_factory.mktemp("trained") / "mnist"
     code, out, err = run(*WORDS, "--out", path)
     assert (code, err) == (0, "")

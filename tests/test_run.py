@@ -1,7 +1,10 @@
 """Runs in Python: what is loaded is what was trained; own networks and own models; which weights a figure is from."""
 
 import json
+import re
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from torch import nn
 import lowerbound
 from lowerbound import data, likelihood, metrics, nets, objective, posterior, prior, spec
 from lowerbound.errors import DataError, StorageError, UsageError
+from lowerbound.run import program
 
 FAST = ("train.epochs=2", "train.batch=32", "train.log=5")
 
@@ -404,3 +408,28 @@ def test_the_report_calls_a_cross_entropy_no_bound_and_a_likelihood_one(tmp_path
     assert "a lower bound of the log-likelihood" not in page
     proper = lowerbound.fit("digits", latents=2, out=tmp_path / "r", set=[*FAST, "data.binarise=static"])
     assert "log p(x) ≥ elbo" in (proper.path / "report.html").read_text()
+
+
+def test_a_training_in_python_shows_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lowerbound.fit("moons", out=tmp_path / "r", set=["train.epochs=0.1"])
+    out = capsys.readouterr().out
+    assert re.search(r"^step 1/\d+  elbo .* examples/s", out)
+    assert out.endswith("Evaluating, and writing the report …\n")
+    lowerbound.resume(tmp_path / "r", progress=False)
+    lowerbound.fit("moons", out=tmp_path / "s", set=["train.epochs=0.1"], progress=False)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_program_is_named_as_it_can_be_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "an env" / "lowerbound"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert program() == "lowerbound"  # in Python, no script was called
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    assert program() == shlex.quote(str(script))
+    monkeypatch.chdir(tmp_path)
+    assert program() == "'./an env/lowerbound'"
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert program() == "lowerbound"

@@ -223,3 +223,20 @@ def test_the_chosen_networks_fit_any_image(c: int, h: int, w: int) -> None:
 
 def test_vectors_and_tiny_images_get_an_mlp() -> None:
     assert {net["kind"] for shape in ((2,), (1, 3, 9)) for net in recipes.networks(shape)} == {"mlp"}
+
+
+def test_types_are_said_in_words() -> None:
+    found = {
+        f"{registry} {kind} {field.name}": field.type
+        for registry, kinds in spec.REGISTRIES.items()
+        for kind in kinds
+        for field in spec.describe(registry, kind)
+    }
+    assert {name: text for name, text in found.items() if set(text) & set("[]()\\\\") or "Annotated" in text} == {}
+    assert found["data folder size"] == "list of 2, each whole number ≥ 1 and ≤ 16384 or null"
+    assert found["encoder mlp hidden"] == "list of 1 or more, each whole number ≥ 1"
+    assert found["train plan schedule"] == '"cosine" or "constant"'
+    assert found["train plan betas"] == "list of 2, each number ≥ 0 and < 1"
+    assert found["likelihood gaussian sigma"] == 'number > 0 or "learned" or "optimal"'
+    helps = [f.help for registry, kinds in spec.REGISTRIES.items() for k in kinds for f in spec.describe(registry, k)]
+    assert [text for text in helps if "\\" in text] == []

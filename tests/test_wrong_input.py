@@ -87,7 +87,9 @@ WRONG_WORDS = [
     (("--device", "cuda:x"), "cuda"),
     (("--seeds", "2", "--device", "nonsense"), "The device 'nonsense' is not there"),
     (("--seeds", "2", "--set", "train.batch=5000"), "there are only 1437 training images"),
-    (("--latents", "many"), "many"),
+    (("--latents", "many"), "--latents is 'many': it must be a whole number."),
+    (("--latents", "2.5"), "--latents is '2.5': it must be a whole number."),
+    (("--beta", "abc"), "--beta is 'abc': it must be a number."),
     (("--binarise", "sometimes"), "sometimes"),
     (("--nothing-of-the-kind",), "nothing-of-the-kind"),
 ]
@@ -99,7 +101,7 @@ def test_wrong_words(words: tuple[str, ...], says: str, refused: Callable[..., s
 
 
 def test_a_verb_that_is_none(refused: Callable[..., str]) -> None:
-    assert "trian" in refused(USAGE, "trian")
+    assert "There is no command 'trian'; did you mean 'train'?" in refused(USAGE, "trian")
 
 
 @pytest.mark.parametrize(
@@ -355,8 +357,11 @@ def test_a_finished_run_without_checkpoints_is_not_trained_again(small: Path, re
     assert call("report", small) == 0
 
 
-def test_at_a_step_before_the_first_checkpoint(small: Path, refused: Callable[..., str]) -> None:
-    assert "no checkpoint at or before step 1" in refused(STORAGE, "resume", small, "--at", "1")
+def test_at_a_step_without_a_checkpoint(small: Path, refused: Callable[..., str]) -> None:
+    steps = ", ".join(map(str, saved(small)))
+    for step in ("1", "9"):
+        err = refused(USAGE, "resume", small, "--at", step)
+        assert f"run has no checkpoint of step {step}. Those that it has are of the steps {steps}: give one" in err
 
 
 def test_damaged_weights(small: Path, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -498,8 +503,8 @@ def test_a_disk_that_is_full_from_the_start(disk: Callable[[str], Path]) -> None
 def test_a_disk_that_becomes_full_in_the_middle(disk: Callable[[str], Path]) -> None:
     place = disk("6m")
     path = place / "run"
-    words = ("train", "digits", "--epochs", "4", "--set", "train.save=5", "--set", "train.log=5", "--out", path)
-    process = begin(*words)
+    words = ("train", "digits", "--epochs", "4", "--set", "train.batch=64", "--set", "train.save=5")
+    process = begin(*words, "--set", "train.log=5", "--out", path)
     at(process, lambda: max(saved(path), default=0) >= 10)
     with open(place / "large", "wb", buffering=0) as large:
         try:
