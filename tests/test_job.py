@@ -190,7 +190,7 @@ def test_pictures_say_how_they_were_made(tmp_path: Path) -> None:
     assert title == "1 new image from the prior at temperature 0.5, drawn from p(x|z)"
     assert gallery.sample(run, 2).axes[0].get_title(loc="left") == "2 new images from the prior"
     walk = gallery.traverse(run, image=3).axes[0]
-    assert walk.get_title(loc="left").startswith("from test image, row 3 (")
+    assert walk.get_title(loc="left").startswith("From test image, row 3 (")
     assert len(walk.patches) == 2
     assert len(gallery.traverse(run).axes[0].patches) == 0
 

@@ -124,7 +124,7 @@ def kl_heat(history: History, kl: Sequence[float] | None = None) -> Figure:
 
 @_style()
 def kl_bars(kl: Sequence[float], collapsed: Iterable[int] = (), constant: Iterable[int] = ()) -> Figure:
-    """Draw the KL of each latent as bars, the largest first; collapsed ones are grey, constant ones dark grey."""
+    """Draw the KL of each latent as bars, the largest first; collapsed ones are faint, constant ones grey."""
     if not kl:
         raise UsageError("There is no KL per latent to draw: the list is empty.")
     order = sorted(range(len(kl)), key=lambda i: -kl[i])
@@ -418,7 +418,7 @@ def _clock(history: History) -> tuple[str, str]:
 
 
 def _curve(ax: Axes, history: History, key: str, unit: str) -> None:
-    hint = {"elbo": "higher is better", "distortion": "lower: closer inputs", "rate": "what the latents carry"}[key]
+    hint = {"elbo": "higher is better", "distortion": "lower is closer", "rate": "what the latents carry"}[key]
     ax.set_ylabel(key).set_visible(False)
     ax.set_title(key, loc="left", fontsize=9, fontweight="bold")
     ends, every, xs = [], [], []
@@ -563,7 +563,8 @@ def _panel(
     left = 4 + (round(max(map(_width, names))) + 20 if names else 0) + (16 if gap == 0 else 0)
     top, bottom = 4 + (30 if title else 0), 4 + (24 if marks else 0) + (22 if foot or gap == 0 else 0)
     h, w = mosaic.shape[:2]
-    wide = max(left + w + 4, *(round(_width(t)) + 16 for t in ((title or "") * 2, foot or "")))
+    # a title is bold, and larger than what is measured
+    wide = max(left + w + 4, left + round(1.4 * _width(title or "")) + 16, left + round(_width(foot or "")) + 16)
     fig = _figure(wide / DPI, (h + top + bottom) / DPI)
     ax = fig.add_axes((left / wide, bottom / (h + top + bottom), w / wide, h / (h + top + bottom)))
     ax.imshow(mosaic, interpolation="nearest", aspect="auto", extent=(0, w, h, 0))

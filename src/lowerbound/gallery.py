@@ -89,7 +89,7 @@ def traverse(run: Run, latents: int = 10, *, image: int | None = None, reach: fl
     if image is None:
         return figures.traversal(rows.cpu(), labels, values=values)
     own = [int((values - float(origin[i])).abs().argmin()) for i, _ in chosen]
-    return figures.traversal(rows.cpu(), labels, values, f"from {held_out(run)} image, {_row(run, image)}", own)
+    return figures.traversal(rows.cpu(), labels, values, f"From {held_out(run)} image, {_row(run, image)}", own)
 
 
 def _origin(run: Run, image: int | None) -> Tensor:

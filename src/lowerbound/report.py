@@ -213,10 +213,10 @@ def _cards(c: Content) -> str:
 
 
 def _under(c: Content, name: str) -> str:
-    """Say where β or C came from, or what it is where it was the same all along."""
+    """Say what β or C is: the end of a schedule, or the same all along."""
     begun, ended = _schedule(c, name)
     if begun != ended:
-        return f"from {_plain(begun)} at first"
+        return "end of its schedule"
     return {"beta": "weight of the rate", "capacity": "nats of rate"}[name]
 
 
@@ -534,8 +534,8 @@ def _latents(c: Content) -> str:
     if kl:
         flat = c.measured.get("constant") or ()
         bars = figures.svg(figures.kl_bars(kl, c.measured.get("collapsed") or (), flat), "KL of each latent")
-        caption = f"Mean over the {c.split} {c.noun}, largest first. Grey: below {FLOOR} nats."
-        caption += " Dark grey: the mean does not vary." if flat else ""
+        caption = f"Mean over the {c.split} {c.noun}, largest first. Faint: below {FLOOR} nats."
+        caption += " Grey: the mean does not vary." if flat else ""
         text += _figure(bars, "What each latent carries", caption)
     if heat > 1 or (heat and not kl):
         drawing = figures.svg(figures.kl_heat(c.history, order), "KL of each latent over the training")
