@@ -11,17 +11,12 @@ from torch import Tensor
 
 from lowerbound import explore, figures, recipes, report
 from lowerbound.errors import UsageError
-from lowerbound.run import Run
+from lowerbound.run import Run, noun
 
 
 def is_image(run: Run) -> bool:
     """Whether the data are images (C, H, W) rather than vectors."""
     return len(run.data["shape"]) == 3
-
-
-def noun(run: Run) -> str:
-    """Name what the examples are: images, or plainly examples."""
-    return "images" if is_image(run) else "examples"
 
 
 def held_out(run: Run) -> str:
@@ -174,7 +169,7 @@ def codes(run: Run, n: int = 10_000) -> Figure:
 
 def pictures(run: Run) -> list[tuple[str, str, str, Callable[[], Figure]]]:
     """List the pictures that suit the run: file name, title, caption, and what makes each."""
-    split, what = held_out(run), noun(run)
+    split, what = held_out(run), noun(run.data["shape"])
     some = [
         ("samples", "New samples", "z is drawn from the prior and decoded: p(x|z)'s mean.", lambda: sample(run)),
         ("reconstructions", "Reconstructions", f"{what.capitalize()} of the {split} split, and what their codes decode "
@@ -241,7 +236,11 @@ def commands(run: Run) -> list[tuple[str, str]]:
 
     path = shlex.quote(str(run.path))
     own_data, own_model = (run.spec.get(part, {}).get("kind") == "own" for part in ("data", "model"))
-    some = [(f"more new {noun(run)}", f"lowerbound sample {path} -n 100")] if is_image(run) or not own_data else []
+    some = (
+        [(f"more new {noun(run.data['shape'])}", f"lowerbound sample {path} -n 100")]
+        if is_image(run) or not own_data
+        else []
+    )
     some += [] if own_data else _of_the_data(run, path)
     some = [] if own_model else some  # the command line cannot build what was built in Python
     return [*some, ("in Python", _in_python(run, own_data, own_model))]
@@ -264,8 +263,8 @@ def _of_the_data(run: Run, path: str) -> list[tuple[str, str]]:
     measured = f"lowerbound evaluate {path}{where} --samples 10"
     return [
         *some,
-        (f"the codes of the {split} {noun(run)}, as .npz and .csv", f"lowerbound embed {path}{where}"),
-        (f"elbo, distortion and rate again, with ten latents an {noun(run)[:-1]}", measured),
+        (f"the codes of the {split} {noun(run.data['shape'])}, as .npz and .csv", f"lowerbound embed {path}{where}"),
+        (f"elbo, distortion and rate again, with ten latents an {noun(run.data['shape'])[:-1]}", measured),
         ("this page again", f"lowerbound report {path}"),
     ]
 

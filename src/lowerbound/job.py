@@ -16,7 +16,7 @@ from lowerbound.errors import DivergedError
 from lowerbound.likelihood import Gaussian
 from lowerbound.objective import KL, Capacity, Elbo, FreeBits, Objective
 from lowerbound.objective.weight import Weight
-from lowerbound.run import WEIGHTS, Run
+from lowerbound.run import WEIGHTS, Run, noun
 from lowerbound.train import Plan, Record, State, train
 from lowerbound.vae import VAE, Model
 
@@ -132,9 +132,9 @@ class Job:
         row = metrics.evaluate(self.judged, self.state.objective, self.source.blocks("validation"), step=self.total)
         bad = [name for name in ("loss", "elbo", "distortion", "rate") if not math.isfinite(row.get(name, 0.0))]
         if bad:
-            noun = "images" if len(self.source.shape) == 3 else "examples"
             raise DivergedError(
-                f"Step {self.state.step}: the {' and the '.join(bad)} of the validation {noun} is not finite. The last "
+                f"Step {self.state.step}: the {' and the '.join(bad)} of the validation {noun(self.source.shape)} is "
+                "not finite. The last "
                 "checkpoint, from before this step, stays. The likely cause is a learning rate that is too high: "
                 "try a lower train.lr, or train.clip=1."
             )
