@@ -15,7 +15,8 @@ import pytest
 from commandline import at, begin, call, ended, interrupt, killed, rows, saved, tree
 
 # 1,017 images to train on, and 600 to validate on so that a validation takes long enough to be caught at it
-DIGITS = ("train", "digits", "--validation", "600", "--epochs", "3", "--set", "train.save=6", "--set", "train.log=3")
+DIGITS = ("train", "digits", "--validation", "600", "--epochs", "3", "--set", "train.batch=64")
+DIGITS += ("--set", "train.save=6", "--set", "train.log=3")
 BASE = (*DIGITS, "--set", "train.validate=12")
 TOTAL = 47
 
@@ -242,7 +243,8 @@ def test_patience_goes_on_counting(tmp_path: Path, beside: Callable[..., "Popen[
 
 
 def test_mnist(tmp_path: Path, beside: Callable[..., "Popen[str]"]) -> None:
-    words = ("train", "--epochs", "0.035", "--validation", "500", "--set", "train.save=8", "--set", "train.log=3")
+    words = ("train", "--epochs", "0.035", "--validation", "500", "--set", "train.batch=64")
+    words += ("--set", "train.save=8", "--set", "train.log=3")
     path, whole = tmp_path / "run", tmp_path / "golden"
     unbroken = beside(*words, "--out", whole)
     killed(begin(*words, "--out", path), lambda: rows(path) and rows(path)[-1]["step"] > max(saved(path)) > 0)
