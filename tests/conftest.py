@@ -1,6 +1,7 @@
 """Shapes are checked in every test: the import hook reads the annotations of each function of the package."""
 
 import os
+from collections.abc import Iterator
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is loaded
 
@@ -14,5 +15,8 @@ torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
 @pytest.fixture(autouse=True)
-def _quiet_generators() -> None:
+def _quiet_generators() -> Iterator[None]:
     torch.manual_seed(0)
+    yield
+    torch.use_deterministic_algorithms(False)  # both are the whole process's: `lowerbound.tune` sets them
+    torch.set_flush_denormal(False)

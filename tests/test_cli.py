@@ -66,7 +66,7 @@ def test_every_recipe_trains(name: str, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_a_high_beta_collapses_latents_and_says_which(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("train", "digits", "--beta", "20", "--epochs", "3", "--out", tmp_path / "run") == 0
+    assert call("train", "digits", "--beta", "20", "--epochs", "20", "--out", tmp_path / "run") == 0
     out = capsys.readouterr().out
     test = metrics(tmp_path / "run")["test"]
     collapsed = test["collapsed"]
@@ -74,6 +74,8 @@ def test_a_high_beta_collapses_latents_and_says_which(tmp_path: Path, capsys: py
     assert len(collapsed) + test["active"] == test["latents"] == 16
     listing = ", ".join(f"z{i}" for i in collapsed)
     assert f"Latents: {test['active']} of 16 in use; collapsed to the prior: {listing}." in out
+    assert call("train", "digits", "--beta", "20", "--epochs", "3", "--out", tmp_path / "short") == 0
+    assert "but after 33 steps the model has hardly begun" in capsys.readouterr().out
     kl = np.array(test["kl_by_dim"])
     assert kl[collapsed].max() < 0.1
     page = re.sub(r"<[^>]*>", " ", (tmp_path / "run" / "report.html").read_text())

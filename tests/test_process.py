@@ -1,7 +1,6 @@
 """What is set for the whole process is asked for, recorded and undone; the precision is what the device multiplies."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from lowerbound import process
 from lowerbound.errors import UsageError
 
 SHORT = ("--epochs", "2", "--set", "train.batch=32")
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_flush_denormal(False)
 
 
 def test_tune_says_what_it_set_and_sets_it() -> None:

@@ -19,6 +19,7 @@ from lowerbound import spec as specs
 from lowerbound.data import Source
 from lowerbound.errors import StoppedError, UsageError
 from lowerbound.progress import Stop, console, work
+from lowerbound.report import BEGUN
 from lowerbound.run import Run, noun, program
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ def _conclude(run: Run) -> None:
     _measured(run)
     last = found.get("test", found.get("validation"))
     if last:
-        say(_collapse(last))
+        say(_collapse(last, run.history[-1]["step"] if run.history else 0))
     if found["likelihood"]["note"]:
         say(f"The distortion is {found['likelihood']['note']}: compare it with runs of the same kind only.")
     for name, sign in (("beta", "β"), ("capacity", "the capacity C")):
@@ -284,13 +285,21 @@ def _measured(run: Run) -> None:
             say(f"{split.capitalize()}: {_figures(run, run.metrics[split])}, from the {run.weights_note}.")
 
 
-def _collapse(found: dict[str, Any]) -> str:
+def _collapse(found: dict[str, Any], steps: int) -> str:
     if found["active"] is None:
         return f"Latents: {found['latents']}; how many are in use one held-out image cannot tell."
-    names = ", ".join(f"z{i}" for i in found["collapsed"][:20])
-    more = ", …" if len(found["collapsed"]) > 20 else ""
-    collapsed = f"; collapsed to the prior: {names}{more}" if found["collapsed"] else ", none collapsed"
-    return f"Latents: {found['active']} of {found['latents']} in use{collapsed}."
+    parts = [f"{found['active']} of {found['latents']} in use"]
+    if steps < BEGUN:
+        parts.append(f"but after {_count(steps, 'step')} the model has hardly begun: more --epochs tell")
+    else:
+        parts += [f"collapsed to the prior: {_names(found['collapsed'])}"] if found["collapsed"] else ["none collapsed"]
+        if found.get("constant"):
+            parts.append(f"the same for every input, at a price: {_names(found['constant'])}")
+    return f"Latents: {'; '.join(parts)}."
+
+
+def _names(latents: list[int]) -> str:
+    return ", ".join(f"z{i}" for i in latents[:20]) + (", …" if len(latents) > 20 else "")
 
 
 def _figures(run: Run, found: dict[str, Any]) -> str:
