@@ -7,7 +7,6 @@ are written once, in plain PyTorch, and given to every peer. lowerbound builds i
 """
 
 import json
-import os
 import sys
 import tempfile
 import time
@@ -388,7 +387,9 @@ def main() -> None:
     """Make the contender that is asked for, and run a round for each line on standard input."""
     name, arguments = sys.argv[1], json.loads(sys.argv[2])
     if name in ("lowerbound", "bare", "importance", "quality"):
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as lowerbound's command line sets it
+        from lowerbound.omp import wait_briefly
+
+        wait_briefly()  # as lowerbound's command line does, before torch is loaded
     round_: Round = globals()[name](**arguments)
     answers: Iterator[dict[str, Any]] = (round_() for _ in sys.stdin)
     print("RESULT {}", flush=True)

@@ -7,11 +7,12 @@ backwards (but for the first layer, whose input needs no gradient). Elementwise 
 product is the fastest of several large ones in the same precision, measured in turn with the steps.
 """
 
-import os
 import time
 from collections.abc import Callable
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from lowerbound.omp import wait_briefly
+
+wait_briefly()  # as the command line does, before torch is loaded
 
 import torch
 from common import ratio, save, spread

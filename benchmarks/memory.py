@@ -7,7 +7,6 @@ smaller than the array: what is mapped from a file does not count towards it, an
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -29,7 +28,9 @@ def status(*names: str) -> dict[str, float]:
 
 def training(path: str | None, steps: int) -> dict[str, Any]:
     """Train in this process and give its memory before, while and after."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from lowerbound.omp import wait_briefly
+
+    wait_briefly()  # as lowerbound's command line does, before torch is loaded
     import resource
 
     import torch

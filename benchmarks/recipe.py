@@ -9,10 +9,11 @@ Rows are added to results/recipe-<net>.json, each with what was set.
 import argparse
 import itertools
 import json
-import os
 import time
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is loaded
+from lowerbound.omp import wait_briefly
+
+wait_briefly()  # as the command line does, before torch is loaded
 
 from common import HERE, machine
 from contenders import MLP

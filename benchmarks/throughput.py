@@ -7,7 +7,7 @@ import argparse
 
 from common import Contender, alternate, ratio, save, spread
 
-STEPS = {"conv": 100, "mlp": 250}
+STEPS = {"conv": 80, "mlp": 200}
 
 
 def contenders(net: str) -> dict[str, Contender]:

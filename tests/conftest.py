@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is loaded
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: processes of tests share the cores
 
 import jaxtyping
 import pytest

@@ -17,6 +17,7 @@ ORDER = [
     "errors",
     "files",
     "rng",
+    "omp",
     "process",
     "dist",
     "strided",

@@ -14,6 +14,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from tyro.constructors import PrimitiveConstructorSpec as Reader
 
 from lowerbound.errors import LowerboundError, UsageError, nearest
+from lowerbound.omp import wait_briefly
 
 
 def _number(name: str, kind: type[int] | type[float]) -> Reader[Any]:
@@ -270,9 +271,7 @@ DESCRIPTION = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and give its exit code."""
-    # waiting threads sleep instead of spinning, before torch is loaded and reads it: beside other work on the same
-    # cores a training is then more than twice as fast
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]

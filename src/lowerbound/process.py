@@ -6,6 +6,8 @@ from typing import Literal
 
 import torch
 
+from lowerbound.omp import waiting
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
@@ -18,7 +20,7 @@ def tune(threads: int | None = None, deterministic: bool = False) -> dict[str, o
 
     Example:
         >>> sorted(tune())
-        ['allocator', 'deterministic', 'flush_denormal', 'threads']
+        ['allocator', 'deterministic', 'flush_denormal', 'threads', 'waiting']
     """
     torch.use_deterministic_algorithms(deterministic)
     if threads is not None:
@@ -32,6 +34,7 @@ def tune(threads: int | None = None, deterministic: bool = False) -> dict[str, o
         "deterministic": deterministic,
         "flush_denormal": torch.set_flush_denormal(True),
         "threads": torch.get_num_threads(),
+        "waiting": waiting(),
     }
 
 
