@@ -2,8 +2,9 @@
 
     .venv-bench/bin/python benchmarks/memory.py      # about three minutes
 
-Each case is a process of its own. The mapped case lies under a limit on anonymous memory (RLIMIT_DATA), several times
-smaller than the array: what is mapped from a file does not count towards it, and may be dropped by the system.
+Each case is a process of its own. The mapped case lies under a limit (RLIMIT_DATA) that leaves, beside the mapping
+itself, four times less than the array: a copy of it in memory would end the process. Pages of the mapping are the
+file's until they are written, and the system may drop them; RssAnon counts what is the process's own.
 """
 
 import json
@@ -38,7 +39,7 @@ def training(path: str | None, steps: int) -> dict[str, Any]:
     torch.zeros(1) + 1
     imported = status("VmRSS", "RssAnon")
     if path:
-        resource.setrlimit(resource.RLIMIT_DATA, (LIMIT, LIMIT))
+        resource.setrlimit(resource.RLIMIT_DATA, (ARRAY + LIMIT, ARRAY + LIMIT))
     from lowerbound.begin import open_data, plan_job, plan_spec
     from lowerbound.process import tune
     from lowerbound.train import train
