@@ -10,7 +10,7 @@ def wait_briefly() -> None:
 
     A step of a small network is some hundred parallel regions of microseconds. Threads that sleep at once (PASSIVE)
     spend a quarter to a half of it waking up; threads that spin for milliseconds (libgomp's default) slow two programs
-    on the same cores many times. benchmarks/README.md has the figures.
+    on the same cores many times.
 
     Example:
         >>> before = dict(os.environ)
