@@ -223,7 +223,7 @@ def _under(c: Content, name: str) -> str:
 def _others(c: Content) -> str:
     """Say in a few words what the latents are that are not in use."""
     if c.hardly_begun:
-        return f"after {_count(c.steps or 0, 'step')}"
+        return f"after {counted(c.steps or 0, 'step')}"
     lost, flat = (len(c.measured.get(state) or ()) for state in ("collapsed", "constant"))
     if not c.kl_known:
         return "by the mean's variance alone"
@@ -245,7 +245,7 @@ def _subtitle(c: Content) -> str:
     parts = [
         c.data.get("name"),
         c.recipe and f"recipe {c.recipe}",
-        _count(c.spec["latents"], "latent") if "latents" in c.spec else None,
+        counted(c.spec["latents"], "latent") if "latents" in c.spec else None,
     ]
     return escape(" · ".join(str(p) for p in parts if p))
 
@@ -257,7 +257,7 @@ def _story(c: Content) -> str:
 
 def _what(c: Content) -> str:
     images, latents, size = c.data.get("images") or {}, c.spec.get("latents"), c.metrics.get("parameters")
-    parts = [_count(latents, "latent")] if latents else []
+    parts = [counted(latents, "latent")] if latents else []
     parts += [f"{size:,} parameters"] if size else []
     model = "A variational autoencoder" + (f" with {' and '.join(parts)}" if parts else "")
     seen = f" on {images['train']:,} {c.noun}" if images.get("train") else ""
@@ -277,7 +277,7 @@ def _what(c: Content) -> str:
 def _shape(c: Content) -> str:
     shape = list(c.data.get("shape") or ())
     if len(shape) != 3:
-        return f" ({_count(shape[0], 'number')} each)" if len(shape) == 1 else ""
+        return f" ({counted(shape[0], 'number')} each)" if len(shape) == 1 else ""
     kind = {1: "grey", 3: "colour", 4: "colour and opacity"}.get(shape[0], f"{shape[0]} channels")
     return f" ({shape[2]}×{shape[1]} pixels, {kind})"
 
@@ -287,7 +287,7 @@ def _length(c: Content) -> str:
         return ""
     last = max(c.history, key=lambda r: r.get("step") or 0)
     steps, epochs = last.get("step") or 0, last.get("epoch")
-    return f" for {_count(steps, 'step')}" + (
+    return f" for {counted(steps, 'step')}" + (
         f" ({number(epochs, 1)} epochs)" if isinstance(epochs, int | float) else ""
     )
 
@@ -362,8 +362,8 @@ def _all_in_use(c: Content, latents: int) -> str:
 
 def _hardly_begun(c: Content, idle: int) -> str:
     return (
-        f"The model has hardly begun: it was trained for {_count(c.steps or 0, 'step')}. "
-        f"{_count(idle, 'latent')} {_verb(idle, 'is', 'are')} not in use yet; whether "
+        f"The model has hardly begun: it was trained for {counted(c.steps or 0, 'step')}. "
+        f"{counted(idle, 'latent')} {_verb(idle, 'is', 'are')} not in use yet; whether "
         f"{_verb(idle, 'it has', 'they have')} collapsed cannot be told so early. "
         "Train longer first, with more --epochs."
     )
@@ -371,7 +371,7 @@ def _hardly_begun(c: Content, idle: int) -> str:
 
 def _by_variance(c: Content, lost: list[int]) -> str:
     return (
-        f"{_count(len(lost), 'latent')} {_verb(len(lost), 'is', 'are')} not in use: over the {c.split} {c.noun} the "
+        f"{counted(len(lost), 'latent')} {_verb(len(lost), 'is', 'are')} not in use: over the {c.split} {c.noun} the "
         f"variance of the mean is at most {ACTIVE}. The KL of each is not known, so that whether they cost rate is not "
         f"known either: {_names(lost)}."
     )
@@ -466,7 +466,7 @@ def _data_boxes(c: Content) -> list[str]:
     inner = _list([n for n in notes if WARNS.search(n)])
     if bad:
         count = int(unread[0][1]) if unread else len(bad)  # the list is cut where it is very long
-        inner += f"<p>{_count(count, 'file')} could not be read and {_verb(count, 'was', 'were')} left out:</p>"
+        inner += f"<p>{counted(count, 'file')} could not be read and {_verb(count, 'was', 'were')} left out:</p>"
         inner += _list(bad, 20, count)
     plain = _list([n for n in notes if not WARNS.search(n)])
     boxes = [_box("To check in the data", inner)] if inner else []
@@ -683,8 +683,10 @@ def _value(value: Any) -> str:
     )
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+def counted(number: float, name: str) -> str:
+    """Count things in words: 1 epoch, 0.5 epochs, 1,000 steps."""
+    text = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{text} {name}{'' if number == 1 else 's'}"
 
 
 def _finite(value: Any) -> bool:

@@ -19,7 +19,7 @@ from lowerbound import spec as specs
 from lowerbound.data import Source
 from lowerbound.errors import StoppedError, UsageError
 from lowerbound.progress import Stop, console, work
-from lowerbound.report import BEGUN
+from lowerbound.report import BEGUN, counted
 from lowerbound.run import Run, noun, program
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _conclude_group(folder: Path) -> None:
             f"  {seed:>8}"
             + "".join(f"{value:>12,d}" if isinstance(value, int) else f"{value:>12.2f}" for value in each)
         )
-    say(f"\nOver {_count(len(found['seeds']), 'seed')}, on the {found['split']} split (mean ± standard deviation):")
+    say(f"\nOver {counted(len(found['seeds']), 'seed')}, on the {found['split']} split (mean ± standard deviation):")
     for name in columns:
         figure, unit = found[name], "latents in use" if name == "active" else "nats"
         label = "" if name == "active" else f"{name} "
@@ -203,9 +203,9 @@ def _introduce(task: job.Job, name: str) -> None:
     )
     plan = task.plan
     say(
-        f"Training: {_count(task.total, 'step')} of {plan.batch} ({_count(plan.epochs, 'epoch')}), {plan.optimiser}, "
+        f"Training: {counted(task.total, 'step')} of {plan.batch} ({counted(plan.epochs, 'epoch')}), {plan.optimiser}, "
         f"lr {plan.lr:g} {plan.schedule}, {'bfloat16' if task.state.bfloat16 else 'float32'} on {run.env['device']}, "
-        f"{_count(run.env['threads'], 'thread')}, seed {run.spec['seed']}."
+        f"{counted(run.env['threads'], 'thread')}, seed {run.spec['seed']}."
     )
     if why := _few(task):
         say(f"  {why}")
@@ -222,12 +222,6 @@ def _few(task: job.Job) -> str:
         f"{n:,} {noun(task.source.shape)} are few: with a batch of {usual['batch']} and {usual['epochs']} epochs "
         f"a model would hardly have begun, so both were chosen for {recipes.FEWEST_STEPS:,} steps or more."
     )
-
-
-def _count(number: float, name: str) -> str:
-    """Count things in words: 1 epoch, 0.5 epochs, 1,000 steps."""
-    text = f"{number:,}" if isinstance(number, int) else f"{number:g}"
-    return f"{text} {name}{'' if number == 1 else 's'}"
 
 
 def _with_error(value: float, error: float | None) -> str:
@@ -290,7 +284,7 @@ def _collapse(found: dict[str, Any], steps: int) -> str:
         return f"Latents: {found['latents']}; how many are in use one held-out image cannot tell."
     parts = [f"{found['active']} of {found['latents']} in use"]
     if steps < BEGUN:
-        parts.append(f"but after {_count(steps, 'step')} the model has hardly begun: more --epochs tell")
+        parts.append(f"but after {counted(steps, 'step')} the model has hardly begun: more --epochs tell")
     else:
         parts += [f"collapsed to the prior: {_names(found['collapsed'])}"] if found["collapsed"] else ["none collapsed"]
         if found.get("constant"):
@@ -328,7 +322,7 @@ def evaluate(path: str, split: str, samples: int | None, as_json: bool) -> None:
         print(json.dumps(found))
         return
     number = samples or begin.objective(run).samples
-    latents = f"{_count(number, 'latent')} an {noun(run.data['shape'])[:-1]}"
+    latents = f"{counted(number, 'latent')} an {noun(run.data['shape'])[:-1]}"
     say(f"{split.capitalize()}: {_figures(run, found)}, from the {run.weights_note}, {latents}.")
     note = job.likelihood_note(run.model, run.source)["note"]
     if note:
