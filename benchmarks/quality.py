@@ -18,11 +18,17 @@ from common import Contender, alternate, save, spread
 SEEDS = (0, 1, 2)
 RECIPES: dict[str, dict[str, list[str]]] = {
     "mlp": {
-        "lowerbound": ["train.epochs=6", "train.batch=256", "train.lr=0.01", "train.betas=[0.8,0.95]"],
+        "lowerbound": [
+            "train.epochs=4",
+            "train.batch=256",
+            "train.lr=0.012",
+            "train.betas=[0.8,0.95]",
+            "train.warmup=0.15",
+        ],
     },
     "conv": {
-        "lowerbound, to 103.0": ["train.epochs=3", "train.betas=[0.8,0.95]"],
-        "lowerbound, to 101.0": ["train.epochs=5", "train.betas=[0.8,0.95]"],
+        "lowerbound, to 103.0": ["train.epochs=2", "train.batch=64", "train.lr=0.01", "train.betas=[0.8,0.95]"],
+        "lowerbound, to 101.0": ["train.epochs=3.5", "train.batch=64", "train.lr=0.01", "train.betas=[0.8,0.95]"],
     },
 }
 PEERS: dict[str, dict[str, dict[str, Any]]] = {

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.distributions import Independent
 
 from lowerbound import likelihood
-from lowerbound.dist import ContinuousBernoulli, CrossEntropy, OptimalNormal
+from lowerbound.dist import ContinuousBernoulli, CrossEntropy, Joint, OptimalNormal
 from lowerbound.dist.continuous_bernoulli import log_normaliser
 from lowerbound.errors import UsageError
 
@@ -98,6 +99,46 @@ def test_cross_entropy_on_logits_is_that_on_probabilities(pairs: list[tuple[floa
     x, logits = torch.tensor(pairs, dtype=torch.float64).unbind(1)
     want = -F.binary_cross_entropy(torch.sigmoid(logits), x, reduction="none")
     torch.testing.assert_close(CrossEntropy(logits=logits).log_prob(x), want, rtol=1e-9, atol=1e-9)
+
+
+SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.sampled_from([1, 3, 4, 5, 8, 12, 64]))
+
+
+@given(SHAPES, st.floats(0.1, 60), st.integers(0, 9))
+@settings(max_examples=60, derandomize=True, deadline=None)
+def test_the_cross_entropy_summed_at_once_is_the_sum_with_its_gradients(
+    shape: tuple[int, int, int, int], scale: float, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    k, b, c, w = shape
+    logits = (scale * torch.randn(k, b, c, w, dtype=torch.float64)).requires_grad_()
+    x = torch.rand(b, c, w, dtype=torch.float64).requires_grad_()
+    g = torch.randn(k, b, dtype=torch.float64)
+    once, each = (family(CrossEntropy(logits=logits), 2).log_prob(x) for family in (Joint, Independent))
+    torch.testing.assert_close(once, each, rtol=1e-12, atol=1e-11)
+    found, want = (torch.autograd.grad(y, [logits, x], g) for y in (once, each))
+    torch.testing.assert_close(found, want, rtol=1e-12, atol=1e-12)
+
+
+def test_the_cross_entropy_summed_at_once_has_a_second_derivative_and_survives_large_logits() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    logits = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda l, x: Joint(CrossEntropy(logits=l), 2).log_prob(x), (logits, x))
+    far = torch.tensor([300.0, -300.0] * 32)  # float32: a product of sigmoids of -300 would be nothing
+    right, wrong = (Joint(CrossEntropy(logits=far), 1).log_prob(v) for v in ((far > 0).float(), (far < 0).float()))
+    assert (float(right), float(wrong)) == (0.0, -300.0 * 64)
+
+
+def test_deterministic_kernels_give_torchs_own_sum() -> None:
+    torch.manual_seed(0)
+    px, x = CrossEntropy(logits=torch.randn(5, 784)), torch.rand(5, 784)
+    torch.use_deterministic_algorithms(True)
+    try:
+        found = Joint(px, 1).log_prob(x)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert bool((found == Independent(px, 1).log_prob(x)).all())
 
 
 def test_bernoulli_sums_to_one_over_binary_pixels_and_is_scipys() -> None:

@@ -63,7 +63,7 @@ def test_the_lectures_network_layer_by_layer() -> None:
     """Conv2d 1→32→64 and ConvTranspose2d 64→32→1 of kernel 4 and stride 2, a ReLU after each but the last."""
     encoder, decoder = nets.ConvEncoder((1, 28, 28)), nets.ConvDecoder(16, (1, 28, 28))
     down, up, relu = torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.ReLU
-    for net, kinds in ((encoder, [down, relu, down, relu, torch.nn.Flatten]), (decoder, [relu, up, relu, up])):
+    for net, kinds in ((encoder, [down, relu, down, torch.nn.Flatten, relu]), (decoder, [relu, up, relu, up])):
         assert all(isinstance(layer, kind) for layer, kind in zip(net.layers, kinds, strict=True))
     convolutions = [m for m in [*encoder.layers, *decoder.layers] if hasattr(m, "kernel_size")]
     assert {(m.kernel_size, m.stride) for m in convolutions} == {((4, 4), (2, 2))}

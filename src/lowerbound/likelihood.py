@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from lowerbound.dist import ContinuousBernoulli as ContinuousBernoulliDistribution
-from lowerbound.dist import CrossEntropy, OptimalNormal
+from lowerbound.dist import CrossEntropy, Joint, OptimalNormal
 from lowerbound.errors import UsageError
 from lowerbound.nets import leading
 
@@ -58,7 +58,7 @@ class Bernoulli(Likelihood):
     def forward(self, z: Float[Tensor, "*B D"], c: Tensor | None = None) -> Distribution:
         """Give independent Bernoulli pixels."""
         logits, event = _pixels(self.net, z)
-        return Independent(CrossEntropy(logits=logits, validate_args=False), event, validate_args=False)
+        return Joint(CrossEntropy(logits=logits, validate_args=False), event, validate_args=False)
 
 
 @final

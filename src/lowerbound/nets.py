@@ -84,8 +84,9 @@ class ConvEncoder(nn.Module):
         self.features = channels[-1] * h * w
         layers: list[nn.Module] = []
         for a, b in pairwise((shape[0], *channels)):
-            layers += [Down(a, b), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.Flatten())
+            layers += [Down(a, b), nn.ReLU(inplace=True)]
+        # the last ReLU after the flattening, so that its gradient comes in the layout of its value
+        self.layers = nn.Sequential(*layers[:-1], nn.Flatten(), layers[-1])
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N F"]:
         """Map images to features."""
@@ -116,7 +117,7 @@ class ConvDecoder(nn.Module):
         layers: list[nn.Module] = []
         for (a, b), small, large in zip(pairwise((*channels, shape[0])), sizes[:-1], sizes[1:], strict=True):
             odd = (large[0] - 2 * small[0], large[1] - 2 * small[1])  # what the halving rounded away
-            layers += [nn.ReLU(), Up(a, b, odd)]
+            layers += [nn.ReLU(inplace=True), Up(a, b, odd)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Float[Tensor, "N L"]) -> Float[Tensor, "N C H W"]:

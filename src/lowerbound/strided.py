@@ -91,6 +91,7 @@ class _Down(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         x, w = ctx.saved_tensors
+        g = channels_last(g)
         dx = _torchs(g, x, w, 0) if ctx.needs_input_grad[0] else None
         return dx, weight_gradient(x, g, w), g.sum((0, 2, 3))
 

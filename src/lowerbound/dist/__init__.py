@@ -6,6 +6,7 @@ distribution of the single coordinates where they are independent.
 
 from lowerbound.dist.bernoulli import CrossEntropy as CrossEntropy
 from lowerbound.dist.continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
+from lowerbound.dist.joint import Joint as Joint
 from lowerbound.dist.normal import OptimalNormal as OptimalNormal
 from lowerbound.dist.tools import draw as draw
 from lowerbound.dist.tools import factors as factors

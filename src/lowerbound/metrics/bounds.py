@@ -72,7 +72,7 @@ def log_likelihood(
     x: Float[Tensor, "B *X"],
     *,
     samples: int = 5000,
-    rows: int = 1000,
+    rows: int = 2500,
     bfloat16: bool = False,
     seed: int = SEED,
 ) -> Float[Tensor, "B"]:
