@@ -96,10 +96,10 @@ def test_a_likelihood_that_replaces_another_keeps_a_network_that_suits_the_data(
 
 
 def test_weights_are_numbers_or_schedules() -> None:
-    plain = spec.build_objective(spec.check(spec.assign(base(), "objective.terms.kl.weight=4")), 100)
+    plain = spec.build_objective(spec.check(spec.assign(base(), "objective.terms.kl.weight=4")), 100, 50)
     assert plain.terms["kl"].weight(0) == 4.0
     node = '{"kind": "linear", "end": 2.0, "until": 1.0}'
-    rising = spec.build_objective(spec.check(spec.assign(base(), f"objective.terms.kl.weight={node}")), 100)
+    rising = spec.build_objective(spec.check(spec.assign(base(), f"objective.terms.kl.weight={node}")), 100, 50)
     assert [rising.terms["kl"].weight(t) for t in (0, 50, 100)] == [0.0, 1.0, 2.0]
 
 
@@ -167,13 +167,13 @@ def test_own_parts_are_registered_by_name() -> None:
 
 def objective_of(name: str) -> nn.ModuleDict:
     done = spec.check(recipes.with_networks(spec.merge(base(), recipes.recipe(name).sets), SHAPE))
-    return spec.build_objective(done, 1000).terms
+    return spec.build_objective(done, 1000, 50).terms
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_every_recipe_builds_and_has_a_citation_with_a_year(name: str) -> None:
     done = spec.check(recipes.with_networks(spec.merge(base(), recipes.recipe(name).sets), SHAPE))
-    model, objective = spec.build_model(done, SHAPE, True), spec.build_objective(done, 100)
+    model, objective = spec.build_model(done, SHAPE, True), spec.build_objective(done, 100, 50)
     objective(model, torch.rand(4, *SHAPE)).losses["model"].backward()
     assert all(p.grad is not None for p in model.parameters())
     assert any(str(year) in recipes.recipe(name).citation for year in range(2013, 2027))

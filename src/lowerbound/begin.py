@@ -116,7 +116,7 @@ def _assemble(spec: specs.Spec, source: Source, model: Model, device: torch.devi
             f"train.batch is {plan.batch}, but there are only {len(source.train)} training images: "
             f"set it lower, --set train.batch={max(1, len(source.train) // 4)}."
         )
-    objective = specs.build_objective(spec, plan.steps(len(source.train))).to(device)
+    objective = specs.build_objective(spec, plan.steps(len(source.train)), len(source.train)).to(device)
     state = start(model.to(device), objective, plan, len(source.train))
     return Job(Run(Path(), spec), source.to(device), state, plan)
 
@@ -366,7 +366,7 @@ def evaluate(run: Run, split: str = "test", *, samples: int | None = None) -> di
 
 def objective(run: Run) -> Objective:
     """Make the objective that a run was trained with."""
-    return specs.build_objective(run.spec, _total(run))
+    return specs.build_objective(run.spec, _total(run), run.data["images"]["train"])
 
 
 def _total(run: Run) -> int:

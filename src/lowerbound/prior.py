@@ -8,6 +8,8 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
+from lowerbound.posterior import Posterior
+
 
 class Prior(nn.Module, ABC):
     """A module whose forward gives p(z), with batch shape () or, given c, (B,)."""
@@ -18,6 +20,9 @@ class Prior(nn.Module, ABC):
     @abstractmethod
     def forward(self, c: Tensor | None = None) -> Distribution:
         """Give p(z)."""
+
+    def attach(self, posterior: Posterior) -> None:
+        """Learn of the model's posterior; a prior made of it keeps it, unregistered, and others do nothing."""
 
 
 @final

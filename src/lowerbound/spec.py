@@ -60,7 +60,7 @@ CHILDREN = {
     ("term", "capacity"): "weight",
 }
 NAMED = {("objective", "terms")}  # a mapping of name -> node
-FILLED = ("shape", "latents", "unit", "total", "features")
+FILLED = ("shape", "latents", "unit", "total", "features", "images")
 COMMON = {  # arguments that many constructors share, said once
     "net": "the network and its arguments",
     "hidden": "the widths of the hidden layers",
@@ -303,9 +303,11 @@ def build_model(spec: Spec, shape: tuple[int, ...], unit: bool) -> Model:
     return model
 
 
-def build_objective(spec: Spec, total: int) -> Objective:
-    """Make the objective of a checked spec for a training of ``total`` steps."""
-    objective: Objective = construct("objective", spec["objective"], {"total": total})
+def build_objective(spec: Spec, total: int, images: int) -> Objective:
+    """Make the objective of a checked spec for a training of ``total`` steps on so many images."""
+    filled = {"total": total, "images": images, "latents": spec["latents"]}
+    with rng.noise(spec["seed"], "objective"):  # a critic has weights
+        objective: Objective = construct("objective", spec["objective"], filled)
     return objective
 
 
@@ -319,8 +321,9 @@ def build(spec: Mapping[str, Any]) -> tuple[Model, Objective, Source]:
     """Turn a spec into the model, the objective and the data; raises UsageError or DataError."""
     done = check(spec)
     source = build_source(done)
-    total = construct("train", done["train"], {}).steps(len(source.train))
-    return build_model(done, source.shape, source.unit), build_objective(done, total), source
+    images = len(source.train)
+    total = construct("train", done["train"], {}).steps(images)
+    return build_model(done, source.shape, source.unit), build_objective(done, total, images), source
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Spec:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
 from lowerbound import rng
-from lowerbound.dist import draw, factors
+from lowerbound.dist import draw, factors, has_density
 from lowerbound.errors import UsageError
 from lowerbound.likelihood import Likelihood
 from lowerbound.posterior import Posterior
@@ -52,6 +52,11 @@ class Latent:
                 f"The posterior has latents of shape {q} and the prior of {p}: their divergence has no meaning. "
                 "Give both the same number of latents."
             )
+
+    @cached_property
+    def density(self) -> bool:
+        """Whether q has a density: without one there is no KL and no elbo, and ``kl`` is -log p(z), a penalty."""
+        return has_density(self.q)
 
     @cached_property
     def log_q(self) -> Float[Tensor, "K B"]:
@@ -109,6 +114,11 @@ class Trace:
     px: Distribution
 
     @cached_property
+    def density(self) -> bool:
+        """Whether every q has a density, so that there is an elbo."""
+        return all(latent.density for latent in self.latents)
+
+    @cached_property
     def log_px(self) -> Float[Tensor, "K B"]:
         """log p(x|z)."""
         return self.px.log_prob(self.x)
@@ -147,7 +157,9 @@ def pooled(traces: Sequence[Trace]) -> Trace:
         by_dim = [group.kl_by_dim for group in groups]
         latent = Latent(nothing, unread, unread)
         whole = None if any(part is None for part in by_dim) else _joined([p for p in by_dim if p is not None])
-        vars(latent).update(kl=_joined([group.kl for group in groups]), kl_by_dim=whole)  # as if computed before
+        vars(latent).update(  # as if computed before
+            kl=_joined([group.kl for group in groups]), kl_by_dim=whole, density=groups[0].density
+        )
         latents.append(latent)
     trace = Trace(nothing[0], tuple(latents), unread)
     vars(trace).update(log_px=log_px)
@@ -247,6 +259,7 @@ class VAE(Model):
                 "their divergence has no meaning. Take two of the same space."
             )
         self.posterior, self.prior, self.likelihood = posterior, prior, likelihood
+        prior.attach(posterior)
 
     def forward(self, x: Float[Tensor, "B *X"], c: Tensor | None = None, *, samples: int = 1) -> Trace:
         """Encode x, draw ``samples`` latents for each example, and decode them."""

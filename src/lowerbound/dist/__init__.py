@@ -10,3 +10,4 @@ from lowerbound.dist.joint import Joint as Joint
 from lowerbound.dist.normal import OptimalNormal as OptimalNormal
 from lowerbound.dist.tools import draw as draw
 from lowerbound.dist.tools import factors as factors
+from lowerbound.dist.tools import has_density as has_density

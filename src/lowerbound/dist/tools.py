@@ -1,4 +1,4 @@
-"""`draw` and `factors`: what a model asks of a distribution besides its log density."""
+"""`draw`, `factors` and `has_density`: what a model asks of a distribution besides its log density."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -38,3 +38,16 @@ def factors(d: Distribution) -> Distribution | None:
         base: Distribution = d.base_dist
         return base
     return None
+
+
+def has_density(d: Distribution) -> bool:
+    """Say whether a distribution has a density with respect to its space's volume: a point mass has none.
+
+    A family without one says so by a class attribute ``density = False``.
+
+    Example:
+        >>> from torch.distributions import Normal
+        >>> has_density(Normal(0.0, 1.0))
+        True
+    """
+    return bool(getattr(d, "density", True))

@@ -51,6 +51,7 @@ def evaluate(
     """
     training = model.training
     model.eval()
+    objective.eval()  # what an objective adapts, it adapts in training only
     # |mean KL - C| or max(λ, mean KL_j) is not the mean of its values over blocks: the loss is reduced once, over all
     # images, where the objective lets us; else the number would depend on the size of the blocks
     once, sums, kept = objective.densities_only, Loss({}), []
@@ -64,6 +65,7 @@ def evaluate(
         n = whole.log_px.shape[1]
         loss = objective.reduce(model, whole, step=step) if once else sums * (1 / n)
     model.train(training)
+    objective.train(training)
     return {"images": n, **_summary(loss, whole), "kl_by_dim": _kl_by_dim(whole)}
 
 
@@ -113,7 +115,9 @@ def _importance(model: Model, image: Tensor, samples: int, rows: int, seed: int,
 
 def _summary(loss: Loss, whole: Trace) -> dict[str, Any]:
     distortion, rate = -whole.log_px.mean(0), whole.kl.mean(0)
-    values = {"distortion": distortion, "rate": rate, "elbo": -(distortion + rate)}
+    values = {"distortion": distortion}
+    if whole.density:
+        values.update(rate=rate, elbo=-(distortion + rate))
     terms = {name: float(value) for name, value in loss.terms.items()}
     terms.update({name: float(value.mean()) for name, value in values.items()})
     errors = {name: float(v.std() / len(v) ** 0.5) if len(v) > 1 else None for name, v in values.items()}

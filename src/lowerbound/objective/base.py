@@ -90,6 +90,8 @@ def ledger(trace: Trace) -> dict[str, Float[Tensor, ""]]:
     .. math:: \mathrm{distortion} = -\mathbb E \log p(x|z), \quad \mathrm{rate} = \mathrm{KL}(q(z|x) \| p(z)), \quad
         \mathrm{elbo} = -(\mathrm{distortion} + \mathrm{rate})
 
+    Where q is a point mass there is no rate and no elbo, and none is given.
+
     Example:
         >>> import torch
         >>> from torch.distributions import Independent, Normal
@@ -100,5 +102,7 @@ def ledger(trace: Trace) -> dict[str, Float[Tensor, ""]]:
         {'distortion': tensor(2.7568), 'rate': tensor(1.), 'elbo': tensor(-3.7568)}
     """
     distortion = -trace.log_px.detach().mean()
+    if not trace.density:
+        return {"distortion": distortion}
     rate = trace.kl.detach().mean()
     return {"distortion": distortion, "rate": rate, "elbo": -(distortion + rate)}

@@ -7,7 +7,7 @@ from annotated_types import Ge
 from torch import nn
 
 from lowerbound.errors import UsageError
-from lowerbound.objective.base import Loss, Objective, ledger
+from lowerbound.objective.base import Group, Loss, Objective, ledger
 from lowerbound.objective.terms import KL, Distortion, Term
 from lowerbound.vae import Model, Trace
 
@@ -43,9 +43,15 @@ class Elbo(Objective):
         self.terms = nn.ModuleDict({"distortion": Distortion(), "kl": KL()} if terms is None else terms)
         self.densities_only = all(getattr(term, "densities_only", False) for term in self.terms.values())
 
+    def players(self, model: Model) -> dict[str, Group]:
+        """Name the model, and beside it the players that terms bring along."""
+        others = {name: group for term in self.terms.values() for name, group in term.players().items()}
+        theirs = {id(p) for group in others.values() for p in group.params}
+        return {"model": Group([p for p in [*model.parameters(), *self.parameters()] if id(p) not in theirs]), **others}
+
     def reduce(self, model: Model, trace: Trace, *, step: int = 0) -> Loss:
         """Add up the terms, and log the ledger beside them."""
         total = Loss({}, ledger(trace))
         for term in self.terms.values():
-            total = total + term(trace, step)
+            total = total + term.reduce(model, trace, step)
         return total + Loss({}, {"loss": total.losses["model"].detach()})

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.objective.base import Loss
-from lowerbound.objective.weight import NonNegative, Weight, as_weight
-from lowerbound.vae import Trace
+from lowerbound.objective.base import Group, Loss
+from lowerbound.objective.weight import Constant, NonNegative, Weight, as_weight
+from lowerbound.vae import Model, Trace
 
 
 class Term(nn.Module, ABC):
@@ -24,12 +24,24 @@ class Term(nn.Module, ABC):
     def forward(self, trace: Trace, step: int) -> Loss:
         """Reduce the trace at a step of the schedules."""
 
+    def reduce(self, model: Model, trace: Trace, step: int) -> Loss:
+        """Reduce the trace of a model: what `forward` does, but for terms that read the model's weights too."""
+        found: Loss = self(trace, step)
+        return found
+
+    def players(self) -> dict[str, Group]:
+        """Name the players that this term brings along, such as a critic, with their parameters; by default none."""
+        return {}
+
 
 @final
 class Distortion(Term):
-    r"""The reconstruction term.
+    r"""The reconstruction term, weighted by λ, which is 1 unless a constraint asks for more or less.
 
-    .. math:: -\mathbb E_{q(z|x)} \log p(x|z)
+    .. math:: -\lambda \, \mathbb E_{q(z|x)} \log p(x|z)
+
+    Arguments:
+        weight: λ, a number or a schedule.
 
     Example:
         >>> from torch.distributions import Independent, Normal
@@ -43,9 +55,17 @@ class Distortion(Term):
 
     densities_only: ClassVar[bool] = True
 
+    def __init__(self, weight: NonNegative | Weight = 1.0) -> None:
+        super().__init__()
+        self.weight = as_weight(weight)
+
     def forward(self, trace: Trace, step: int) -> Loss:
-        """Give the mean distortion."""
-        return Loss({"model": -trace.log_px.mean()})
+        """Give λ times the mean distortion, and log λ where it is not 1 throughout."""
+        distortion = -trace.log_px.mean()
+        if isinstance(self.weight, Constant) and self.weight.end == 1:
+            return Loss({"model": distortion})
+        lam = self.weight(step, distortion.detach())
+        return Loss({"model": lam * distortion}, {"lambda": _log(lam, distortion)})
 
 
 @final
