@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lowerbound import files
+from lowerbound.metrics import headline
 from lowerbound.run import noun
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def _table(figures: dict[str, Any] | None, split: str, called: str) -> list[str]
     if figures is None:
         return ["No held-out split was kept, so nothing was measured."]
     rows = [f"| {split}, {figures['images']:,} {called} | nats |", "|---|---|"]
-    for name in ("elbo", "distortion", "rate"):
-        error = figures["standard_error"][name]
+    for name in headline(figures):
+        error = figures["standard_error"].get(name)
         rows.append(f"| {name} | {figures[name]:.2f}" + (f" ± {error:.2f} |" if error is not None else " |"))
     if figures["active"] is None:
         return rows

@@ -43,6 +43,14 @@ CLASSES = (
 )  # fmt: skip
 NATS = LinearSegmentedColormap.from_list("nats", ["#f4f6fd", "#a9b8f0", ACCENT, "#16236b"])
 DPI = 150
+# what is drawn over the training: its hint, and the room that its title takes
+PANELS = {
+    "elbo": ("higher is better", 28),
+    "distortion": ("lower is closer", 58),
+    "rate": ("what the latents carry", 28),
+    "loss": ("what is minimised", 28),
+}
+STRIPS = {"beta": "β", "lambda": "λ", "capacity": "C"}
 MARKED = 60  # points of a line: more of them would run into one another
 # a page may give its own colours for these, as for a dark screen
 NAMES = {ACCENT: "accent", SECOND: "second", INK: "ink", MUTED: "muted", RULE: "rule", FAINT: "faint", PAPER: "paper"}
@@ -66,7 +74,9 @@ def _style() -> Iterator[None]:
 
 @_style()
 def curves(history: History) -> Figure:
-    """Draw elbo, distortion and rate over the training, and under them the schedule of β or of the capacity.
+    """Draw elbo, distortion and rate over the training, and under them the course of β, λ or the capacity.
+
+    Where there is no elbo, since q has no density, the loss is drawn beside the distortion.
 
     Arguments:
         history: rows with "split", "step", "epoch" and the figures; a panel whose figure no row has is left out.
@@ -76,9 +86,9 @@ def curves(history: History) -> Figure:
         >>> [axes.get_ylabel() for axes in curves([row, {**row, "step": 2, "elbo": -200.0}]).axes]
         ['elbo', 'distortion', 'rate']
     """
-    panels = [k for k in ("elbo", "distortion", "rate") if _known(history, k)]
+    panels = [k for k in PANELS if _known(history, k) and (k != "loss" or not _known(history, "elbo"))]
     # of the training's rows only: a validation is weighed as at the schedule's end, whatever the step
-    strips = [k for k in ("beta", "capacity") if _known(history, k, "train")]
+    strips = [k for k in STRIPS if _known(history, k, "train")]
     if not panels:
         raise UsageError("The history has no elbo, distortion or rate to draw: no step was logged.")
     heights = [1.9] * len(panels) + [0.8] * len(strips)
@@ -418,7 +428,7 @@ def _clock(history: History) -> tuple[str, str]:
 
 
 def _curve(ax: Axes, history: History, key: str, unit: str) -> None:
-    hint = {"elbo": "higher is better", "distortion": "lower is closer", "rate": "what the latents carry"}[key]
+    hint, start = PANELS[key]
     ax.set_ylabel(key).set_visible(False)
     ax.set_title(key, loc="left", fontsize=9, fontweight="bold")
     ends, every, xs = [], [], []
@@ -432,7 +442,6 @@ def _curve(ax: Axes, history: History, key: str, unit: str) -> None:
         every.append(y)
         xs.append(x)
     # at the left, where a narrow screen has it in view
-    start = {"elbo": 28, "distortion": 58, "rate": 28}[key]
     for (text, colour), left in zip(ends, (start, start + 78), strict=False):
         _beside(ax, text, 0, left, color=colour, fontweight="bold")
     low, high, hidden = _view(np.concatenate(xs), np.concatenate(every))
@@ -460,10 +469,9 @@ def _view(x: Array, y: Array) -> tuple[float, float, int]:
 
 def _schedule(ax: Axes, history: History, key: str, unit: str) -> None:
     x, y = _series(history, "train", key, unit)
-    name = {"beta": "β", "capacity": "C"}[key]
     ax.plot(x, y, "-" if len(x) > 1 else "o", color=INK, linewidth=1.3, markersize=3.2)
     ax.fill_between(x, 0, y, color=RULE, linewidth=0)
-    ax.set_title(name, loc="left", fontsize=9, fontweight="bold")
+    ax.set_title(STRIPS[key], loc="left", fontsize=9, fontweight="bold")
     ax.set_ylabel(key).set_visible(False)
     _beside(ax, _number(float(y[-1])), 1, 0, ha="right", fontweight="bold")
     ax.set_ylim(0, 1.15 * max(float(y.max()), 1e-9))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lowerbound import explore, figures, recipes, report
 from lowerbound.errors import UsageError
+from lowerbound.metrics import headline
 from lowerbound.run import Run, noun
 
 
@@ -261,10 +262,12 @@ def _of_the_data(run: Run, path: str) -> list[tuple[str, str]]:
             ends = f"--start {first} --end {second}"
             some.append((f"walk from one {split} image to another", f"lowerbound interpolate {path} {ends}"))
     measured = f"lowerbound evaluate {path}{where} --samples 10"
+    *names, last = headline((run.metrics if run.finished else {}).get(split) or {}) or ["what can be measured"]
+    again = f"{', '.join(names)} and {last}" if names else last
     return [
         *some,
         (f"the codes of the {split} {noun(run.data['shape'])}, as .npz and .csv", f"lowerbound embed {path}{where}"),
-        (f"elbo, distortion and rate again, with ten latents an {noun(run.data['shape'])[:-1]}", measured),
+        (f"{again} again, with ten latents an {noun(run.data['shape'])[:-1]}", measured),
         ("this page again", f"lowerbound report {path}"),
     ]
 
@@ -284,7 +287,7 @@ def notebook(run: Run) -> str:
     if not run.finished:
         return f"<p><b>{html.escape(run.path.name)}</b>: not finished, {len(run.history)} rows of history</p>"
     figure = run.metrics.get("test") or run.metrics.get("validation") or {}
-    line = ", ".join(f"{name} {figure[name]:.2f}" for name in ("elbo", "distortion", "rate") if name in figure)
+    line = ", ".join(f"{name} {figure[name]:.2f}" for name in headline(figure))
     png = io.BytesIO()
     sample(run).savefig(png, format="png", dpi=80)
     picture = base64.b64encode(png.getvalue()).decode()

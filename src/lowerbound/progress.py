@@ -14,6 +14,7 @@ from rich.text import Text
 
 from lowerbound.errors import StoppedError
 from lowerbound.job import Job
+from lowerbound.metrics import headline
 from lowerbound.run import Run, noun, program
 from lowerbound.train import Record
 
@@ -98,12 +99,12 @@ def shown(records: Iterable[Record], job: Job) -> Iterator[Record]:
 
 
 def line(record: Record, job: Job, seconds: float, first: int) -> str:
-    """Write a record as one line: step, elbo and its two parts, speed, time left."""
+    """Write a record as one line: step, elbo and its two parts (or what there is of them), speed, time left."""
     terms = {name: float(value) for name, value in record.loss.terms.items()}
     speed = (record.step - first) / max(seconds, 1e-9)
     left = (job.total - record.step) / speed
     parts = [f"step {record.step:,}/{job.total:,}"]
-    parts += [f"{name} {terms[name]:.1f}" for name in ("elbo", "distortion", "rate") if name in terms]
+    parts += [f"{name} {terms[name]:.1f}" for name in headline(terms)]
     parts += [f"β {terms['beta']:.3g}"] if "beta" in terms else []
     parts += [f"C {terms['capacity']:.3g}"] if "capacity" in terms else []
     return "  ".join([*parts, f"{speed * job.plan.batch:,.0f} {noun(job.source.shape)}/s", f"{left:.0f} s left"])

@@ -17,6 +17,7 @@ from typing import Any, final
 from PIL import Image
 
 from lowerbound import figures, files
+from lowerbound.metrics import headline
 from lowerbound.metrics.aggregate import ACTIVE, FLOOR
 
 WIDEST = 1800  # pixels of a picture in the page, which shows at most half as many; the run's folder keeps the whole
@@ -24,11 +25,17 @@ PICTURES = 3_000_000  # bytes of all pictures: base64 makes 4 MB of them, and th
 BEGUN = 200  # steps; before, a latent without a KL may still come into use, and no collapse is diagnosed
 # notes on the data that a reader should look into; the others say what was done
 WARNS = re.compile(r"\bnot\b|\bthough\b|^Left out|reduced from|with transparency|could not")
-SCHEDULED = {"beta": "β", "capacity": "C"}
+SCHEDULED = {"beta": "β", "lambda": "λ", "capacity": "C"}
+WEIGHED = {*SCHEDULED, "gamma"}  # what a step was weighed by: no measure of the split
 CROSS_ENTROPY = (
     "<p>Cross-entropy on pixels between 0 and 1 is not a likelihood: the number compares only with other runs of the "
     "same kind. For one that is, take <code>--set model.likelihood.kind=continuous-bernoulli</code>, "
     "<code>--recipe sigma-vae</code> (for photographs) or <code>--binarise dynamic</code>.</p>"
+)
+POINT = (
+    "<p>The posterior of this model is a point: each input has one code, without a spread. A point has no density, so that "
+    "there is no rate, no elbo and no log p(x) to be bounded; what is measured is the distortion. Samples are drawn "
+    "from the prior, and are as good as the recipe has pulled the codes towards it.</p>"
 )
 SCRIPT = """
 for (const block of document.querySelectorAll(".command")) {
@@ -116,6 +123,11 @@ class Content:
         return self.steps is not None and self.steps < BEGUN
 
     @property
+    def pointlike(self) -> bool:
+        """Whether q was a point mass, which has no density: something was measured, and no elbo is among it."""
+        return "distortion" in self.measured and "elbo" not in self.measured
+
+    @property
     def kl_known(self) -> bool:
         """Whether the KL of each latent was measured."""
         kl = self.measured.get("kl_by_dim")
@@ -195,7 +207,7 @@ def duration(seconds: float) -> str:
 
 def _cards(c: Content) -> str:
     m, seconds = c.measured, c.metrics.get("seconds") or {}
-    cards = [_measure_card(c, name, name == "elbo") for name in ("elbo", "distortion", "rate") if name in m]
+    cards = [_measure_card(c, name, i == 0) for i, name in enumerate(headline(m))]
     for name, letter in SCHEDULED.items():
         if found := c.metrics.get(name):
             asked, reached = found.get("asked"), found.get("reached")
@@ -217,7 +229,7 @@ def _under(c: Content, name: str) -> str:
     begun, ended = _schedule(c, name)
     if begun != ended:
         return "end of its schedule"
-    return {"beta": "weight of the rate", "capacity": "nats of rate"}[name]
+    return {"beta": "weight of the rate", "lambda": "weight of the distortion", "capacity": "nats of rate"}[name]
 
 
 def _others(c: Content) -> str:
@@ -259,7 +271,8 @@ def _what(c: Content) -> str:
     images, latents, size = c.data.get("images") or {}, c.spec.get("latents"), c.metrics.get("parameters")
     parts = [counted(latents, "latent")] if latents else []
     parts += [f"{size:,} parameters"] if size else []
-    model = "A variational autoencoder" + (f" with {' and '.join(parts)}" if parts else "")
+    kind = "An autoencoder" if c.pointlike else "A variational autoencoder"
+    model = kind + (f" with {' and '.join(parts)}" if parts else "")
     seen = f" on {images['train']:,} {c.noun}" if images.get("train") else ""
     named = f" of {c.data['name']}" if c.data.get("name") else ""
     first = f"{model} was trained{seen}{named}{_shape(c)}{_length(c)}."
@@ -295,6 +308,8 @@ def _length(c: Content) -> str:
 def _course(c: Content) -> str:
     """Say how it went, from the validation rows; the objective is the judge where β was no constant."""
     rows = [r for r in c.history if r.get("split") == "validation" and _finite(r.get("elbo"))]
+    if c.pointlike:
+        return _course_of_a_point(c)
     if len(rows) < 2:
         return "There are too few validations to say how it went." if c.history else ""
     first, last, best = rows[0], rows[-1], max(rows, key=lambda r: r["elbo"])
@@ -310,6 +325,15 @@ def _course(c: Content) -> str:
         text += f" It was best at step {best['step']:,} and lost {number(drop, 1)} nats after that: "
         text += f"{_why_it_fell(courses)}."
     return text
+
+
+def _course_of_a_point(c: Content) -> str:
+    """Say how it went where there is no elbo: by the distortion."""
+    rows = [r for r in c.history if r.get("split") == "validation" and _finite(r.get("distortion"))]
+    if len(rows) < 2:
+        return "There are too few validations to say how it went."
+    way = "fell" if rows[-1]["distortion"] <= rows[0]["distortion"] else "rose"
+    return f"From the first validation to the last the distortion {way} {_from_to(rows[0], rows[-1], 'distortion')} nats."
 
 
 def _schedule(c: Content, name: str) -> tuple[float, float]:
@@ -370,10 +394,10 @@ def _hardly_begun(c: Content, idle: int) -> str:
 
 
 def _by_variance(c: Content, lost: list[int]) -> str:
+    why = "" if c.pointlike else " The KL of each is not known, so that whether they cost rate is not known either."
     return (
-        f"{counted(len(lost), 'latent')} {_verb(len(lost), 'is', 'are')} not in use: over the {c.split} {c.noun} the "
-        f"variance of the mean is at most {ACTIVE}. The KL of each is not known, so that whether they cost rate is not "
-        f"known either: {_names(lost)}."
+        f"{counted(len(lost), 'latent')} {_verb(len(lost), 'is', 'are')} not in use ({_names(lost)}): over the {c.split} "
+        f"{c.noun} the variance of the mean is at most {ACTIVE}.{why}"
     )
 
 
@@ -453,7 +477,9 @@ def _boxes(c: Content) -> str:
     likelihood = c.metrics.get("likelihood") or {}
     if likelihood.get("density") is False:
         found = ": ".join(str(likelihood[k]) for k in ("name", "note") if likelihood.get(k)).rstrip(".")
-        boxes.append(_box("This elbo is not a bound of log p(x)", f"<p>{escape(found)}.</p>{CROSS_ENTROPY}"))
+        what = "This distortion is no −log p(x|z)" if c.pointlike else "This elbo is not a bound of log p(x)"
+        boxes.append(_box(what, f"<p>{escape(found)}.</p>{CROSS_ENTROPY}"))
+    boxes += [_box("There is no elbo here", POINT, "box plain")] if c.pointlike else []
     boxes += [_schedule_box(letter, c.metrics.get(name) or {}) for name, letter in SCHEDULED.items()]
     return "".join([*boxes, *_data_boxes(c)])
 
@@ -502,15 +528,21 @@ def _measures(c: Content) -> str:
     if not splits:
         return ""
     rows = "".join(
-        f"<tr><td>{name}</td>{''.join(_cell(c.metrics[s], name) for s in splits)}</tr>"
-        for name in ("elbo", "distortion", "rate", "loss")
-        if any(name in c.metrics[s] for s in splits)
+        f"<tr><td>{escape(name)}</td>{''.join(_cell(c.metrics[s], name) for s in splits)}</tr>"
+        for name in _measured(c, splits)
     )
     counts = "".join(f"<td>{number(c.metrics[s].get('images'), 0)}</td>" for s in splits)
     rows += f"<tr><td>{c.noun}</td>{counts}</tr>"
     head = "".join(f"<th>{s}</th>" for s in splits)
     return f"""<h2>Measured</h2><p>In nats for each of the {c.noun}, ± the standard error of the mean.</p>
 <div class="wide"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>"""
+
+
+def _measured(c: Content, splits: Sequence[str]) -> list[str]:
+    """Name what was measured: the ledger and the loss first, then the plain values of the terms."""
+    first = [name for name in ("elbo", "distortion", "rate", "loss") if any(name in c.metrics[s] for s in splits)]
+    others = [name for s in splits for name, value in c.metrics[s].items() if isinstance(value, float)]
+    return [*first, *dict.fromkeys(name for name in others if name not in {*first, *WEIGHED})]
 
 
 def _cell(found: dict[str, Any], name: str) -> str:
@@ -521,7 +553,8 @@ def _cell(found: dict[str, Any], name: str) -> str:
 def _training(c: Content) -> str:
     if not any(_finite(r.get(k)) for r in c.history for k in ("elbo", "distortion", "rate")):
         return "<h2>The training</h2><p>No step was logged.</p>"
-    drawing = figures.svg(figures.curves(c.history), "elbo, distortion and rate over the training")
+    what = "distortion and loss" if c.pointlike else "elbo, distortion and rate"
+    drawing = figures.svg(figures.curves(c.history), f"{what} over the training")
     caption = "Each training point is the mean of the steps since the last; each validation point is the whole split."
     return f"<h2>The training</h2>{_figure(drawing, '', caption)}"
 
@@ -616,6 +649,8 @@ def _image(picture: Picture, most: int | None = None) -> str:
 
 
 def _reading(c: Content) -> str:
+    if c.pointlike:
+        return _reading_of_a_point(c)
     weighed = (
         c.metrics.get("beta") and "<p><b>β</b> weighs the rate in what is minimised, distortion + β · rate. The elbo "
     )
@@ -638,6 +673,15 @@ It says nothing of the seed of weights and noise: <code>lowerbound train --seeds
 or more. It has <b>collapsed</b> where its KL is lower: its posterior is then the prior, whatever the input is. It is
 <b>constant</b> where its KL is not, but its mean does not vary: it costs rate and says nothing of the input.</p>
 {weighed}"""
+
+
+def _reading_of_a_point(c: Content) -> str:
+    return f"""<h2>How to read this page</h2>
+<p><b>Distortion</b> is what is lost on the way through the code: −log p(x|z) of an input under its own code. Lower means
+closer reconstructions. The <b>loss</b> is what was minimised: the distortion and the penalties that the recipe adds.
+The ± is one standard error of the mean over the split.</p>
+<p>A latent is <b>in use</b> where its code varies over the inputs (variance above {ACTIVE}).</p>
+"""
 
 
 def _commands(c: Content) -> str:

@@ -122,5 +122,5 @@ def _spread(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "each": [row[name] for row in rows],
         }
         for name in ("elbo", "distortion", "rate", "loss", "active")
-        if all(row[name] is not None for row in rows)
+        if all(row.get(name) is not None for row in rows)
     }

@@ -18,6 +18,7 @@ from lowerbound import begin, figures, files, gallery, job, process, recipes, se
 from lowerbound import spec as specs
 from lowerbound.data import Source
 from lowerbound.errors import StoppedError, UsageError
+from lowerbound.metrics import headline
 from lowerbound.progress import Stop, console, work
 from lowerbound.report import BEGUN, counted
 from lowerbound.run import Run, noun, program
@@ -125,7 +126,7 @@ def _conclude_group(folder: Path) -> None:
     if found is None:
         say(f"\nNo image was held out, so nothing was measured: the runs are in {folder}; each has its report.html.")
         return
-    columns = [name for name in ("elbo", "distortion", "rate", "active") if name in found]
+    columns = [*headline(found), *(["active"] if "active" in found else [])]
     heads = [{"active": "in use"}.get(name, name) for name in columns]
     say(f"\n{found['split'].capitalize()}, in nats:\n  {'seed':>8}" + "".join(f"{head:>12}" for head in heads))
     for i, seed in enumerate(found["seeds"]):
@@ -298,7 +299,7 @@ def _names(latents: list[int]) -> str:
 
 def _figures(run: Run, found: dict[str, Any]) -> str:
     errors = found["standard_error"]
-    parts = [f"{name} {_with_error(found[name], errors[name])}" for name in ("elbo", "distortion", "rate")]
+    parts = [f"{name} {_with_error(found[name], errors.get(name))}" for name in headline(found)]
     return f"{', '.join(parts)} nats over {found['images']:,} {noun(run.data['shape'])}"
 
 
@@ -313,7 +314,7 @@ def _open(path: str) -> Run:
 
 
 def evaluate(path: str, split: str, samples: int | None, as_json: bool) -> None:
-    """Print elbo, distortion and rate of a split."""
+    """Print elbo, distortion and rate of a split, or what there is of them."""
     if samples is not None and samples < 1:
         raise UsageError(f"--samples is {samples}: at least 1 is needed.")
     run = _open(path)

@@ -1,7 +1,7 @@
 """The elbo on a split, each image counted once, with standard errors; and log p(x) by importance sampling."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -66,7 +66,7 @@ def evaluate(
         loss = objective.reduce(model, whole, step=step) if once else sums * (1 / n)
     model.train(training)
     objective.train(training)
-    return {"images": n, **_summary(loss, whole), "kl_by_dim": _kl_by_dim(whole)}
+    return {"images": n, **_summary(loss, whole), "kl_by_dim": _kl_by_dim(whole) if whole.density else None}
 
 
 def log_likelihood(
@@ -104,6 +104,19 @@ def log_likelihood(
         found = [_importance(model, image[None], samples, rows, seed, i) for i, image in enumerate(x)]
     model.train(training)
     return torch.stack(found)
+
+
+def headline(found: Mapping[str, Any]) -> list[str]:
+    """Name the figures of an evaluation that come first: elbo, distortion and rate, or what there is in their place.
+
+    Where q is a point mass there is no rate and no elbo; the loss then stands beside the distortion.
+
+    Example:
+        >>> headline({"loss": 4.0, "elbo": -3.0, "distortion": 2.0, "rate": 1.0}), headline({"loss": 3.0, "distortion": 2.0})
+        (['elbo', 'distortion', 'rate'], ['distortion', 'loss'])
+    """
+    names = ("elbo", "distortion", "rate") if found.get("elbo") is not None else ("distortion", "loss")
+    return [name for name in names if found.get(name) is not None]
 
 
 def _importance(model: Model, image: Tensor, samples: int, rows: int, seed: int, i: int) -> Tensor:
