@@ -1,7 +1,7 @@
-"""The linear-Gaussian model (probabilistic PCA), in which log p(x), the posterior and the elbo have closed forms.
+"""A linear-Gaussian model (probabilistic PCA), and the closed forms of its log p(x) and elbo, written out once more.
 
-p(z) = N(0, I), p(x|z) = N(Wz + b, σ² I); then p(x) = N(b, WWᵀ + σ² I) and p(z|x) = N(M⁻¹Wᵀ(x - b), σ² M⁻¹) with
-M = WᵀW + σ² I (Tipping and Bishop, 1999). W has orthogonal columns, so that the exact posterior is diagonal.
+The model is `lowerbound.oracle.Linear`; the references below are the tests' own. W has orthogonal columns, so that the
+exact posterior is diagonal.
 """
 
 import math
@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lowerbound import likelihood, posterior, prior
+from lowerbound import oracle
 from lowerbound.vae import VAE
 
 D, L, SIGMA = 5, 2, 0.7
@@ -28,26 +28,17 @@ class Identity(nn.Module):
         return x
 
 
+def known() -> oracle.Linear:
+    return oracle.Linear(*loadings(), SIGMA)
+
+
 def model(exact: bool) -> VAE:
     """A VAE of the parts whose decoder is this model's; the encoder is the exact posterior, or a wrong one."""
-    w, b = loadings()
-    decoder = nn.Linear(L, D).double()
-    decoder.weight.data, decoder.bias.data = w.clone(), b.clone()
-    q = posterior.Gaussian(Identity(), L).double()
-    m = w.T @ w + SIGMA**2 * torch.eye(L, dtype=torch.float64)
-    if exact:
-        q.mu.weight.data = torch.linalg.inv(m) @ w.T
-        q.mu.bias.data = -q.mu.weight.data @ b
-        q.logvar.weight.data.zero_()
-        q.logvar.bias.data = torch.log(SIGMA**2 / m.diagonal())
-    return VAE(q, prior.Standard(L).double(), likelihood.Gaussian(decoder, sigma=SIGMA)).eval()
+    return known().vae(exact=exact)
 
 
 def data(n: int = 50) -> Tensor:
-    w, b = loadings()
-    g = torch.Generator().manual_seed(4)
-    z = torch.randn(n, L, generator=g, dtype=torch.float64)
-    return z @ w.T + b + SIGMA * torch.randn(n, D, generator=g, dtype=torch.float64)
+    return known().draw(n, seed=4)
 
 
 def log_p(x: Tensor) -> Tensor:
