@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound.errors import UsageError
 from lowerbound.objective.base import Group, Loss
 from lowerbound.objective.weight import Constant, NonNegative, Weight, as_weight
-from lowerbound.vae import Model, Trace
+from lowerbound.vae import Latent, Model, Trace
 
 
 class Term(nn.Module, ABC):
@@ -65,7 +66,7 @@ class Distortion(Term):
         if isinstance(self.weight, Constant) and self.weight.end == 1:
             return Loss({"model": distortion})
         lam = self.weight(step, distortion.detach())
-        return Loss({"model": lam * distortion}, {"lambda": _log(lam, distortion)})
+        return Loss({"model": lam * distortion}, {"lambda": logged(lam, distortion)})
 
 
 @final
@@ -100,7 +101,7 @@ class KL(Term):
         """Give β times the mean rate, and log β."""
         rate = trace.kl.mean()
         beta = self.weight(step, rate.detach())
-        return Loss({"model": beta * rate}, {"beta": _log(beta, rate)})
+        return Loss({"model": beta * rate}, {"beta": logged(beta, rate)})
 
 
 @final
@@ -139,7 +140,7 @@ class FreeBits(Term):
         means = [part.mean(dim=(0, 1)) for part in parts]
         rate = torch.stack([mean.clamp_min(self.nats).sum() for mean in means]).sum()
         beta = self.weight(step, rate.detach())
-        terms = {"beta": _log(beta, rate), "charged_rate": rate.detach()}
+        terms = {"beta": logged(beta, rate), "charged_rate": rate.detach()}
         return Loss({"model": beta * rate}, terms)
 
 
@@ -175,9 +176,39 @@ class Capacity(Term):
         """Give γ |rate - C|, and log γ and C."""
         rate = trace.kl.mean()
         c, gamma = self.capacity(step, rate.detach()), self.weight(step, rate.detach())
-        terms = {"capacity": _log(c, rate), "gamma": _log(gamma, rate)}
+        terms = {"capacity": logged(c, rate), "gamma": logged(gamma, rate)}
         return Loss({"model": gamma * (rate - c).abs()}, terms)
 
 
-def _log(value: float, like: Tensor) -> Float[Tensor, ""]:
+def weighed(name: str, value: Float[Tensor, ""], weight: Weight, step: int) -> Loss:
+    """Give a quantity times its weight, and log the quantity, and the weight where it follows a schedule.
+
+    Example:
+        >>> loss = weighed("mmd", torch.tensor(0.5), as_weight(10.0), step=0)
+        >>> loss.losses["model"], dict(loss.terms)
+        (tensor(5.), {'mmd': tensor(0.5000)})
+    """
+    w = weight(step, value.detach())
+    scheduled = {} if isinstance(weight, Constant) else {f"{name}_weight": logged(w, value)}
+    return Loss({"model": w * value}, {name: value.detach(), **scheduled})
+
+
+def vector(trace: Trace, what: str) -> Latent:
+    """Give the one group of latents, a vector for each example, that a term is defined for; else raise UsageError.
+
+    Arguments:
+        trace: of a model.
+        what: the term, as the message names it.
+    """
+    if len(trace.latents) != 1 or trace.latents[0].z.ndim != 3:
+        shapes = ", ".join(str(tuple(latent.z.shape[2:])) for latent in trace.latents)
+        raise UsageError(
+            f"{what} is defined for one group of latents that are a vector, and this model has groups of shape "
+            f"{shapes}: take this term out of objective.terms, or a model with one vector of latents."
+        )
+    return trace.latents[0]
+
+
+def logged(value: float | Tensor, like: Tensor) -> Float[Tensor, ""]:
+    """Give a number as a tensor in the precision and on the device of another, to stand among what is logged."""
     return torch.as_tensor(value, dtype=like.dtype, device=like.device)
