@@ -237,6 +237,7 @@ def test_types_are_said_in_words() -> None:
     assert found["encoder mlp hidden"] == "list of 1 or more, each whole number ≥ 1"
     assert found["train plan schedule"] == '"cosine" or "constant"'
     assert found["train plan betas"] == "list of 2, each number ≥ 0 and < 1"
-    assert found["likelihood gaussian sigma"] == 'number > 0 or "learned" or "optimal"'
+    words = " or ".join(f'"{word}"' for word in ("learned", "pixel", "image", "each", "optimal"))
+    assert found["likelihood gaussian sigma"] == f"number > 0 or {words}"
     helps = [f.help for registry, kinds in spec.REGISTRIES.items() for k in kinds for f in spec.describe(registry, k)]
     assert [text for text in helps if "\\" in text] == []

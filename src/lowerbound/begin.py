@@ -15,6 +15,7 @@ from lowerbound import data as sources
 from lowerbound import spec as specs
 from lowerbound.data import Source
 from lowerbound.data.npy import stored_arrays
+from lowerbound.dist import on_levels
 from lowerbound.errors import DataError, StorageError, UsageError
 from lowerbound.job import Job
 from lowerbound.objective import Objective
@@ -131,6 +132,17 @@ def suits(model: Model, source: Source) -> None:
             f"{type(model.likelihood).__name__} takes [0, 1] only. Bring them there ({scale}), "
             "or take a likelihood of the real line: --set model.likelihood.kind=gaussian"
         )
+    if isinstance(model, VAE) and model.likelihood.levels and not _has_levels(source):
+        raise DataError(
+            f"{type(model.likelihood).__name__} is a likelihood of 8-bit images, and those of {source.name} are not "
+            "all multiples of 1/255 from 0 to 1. Take a likelihood of the whole interval: "
+            "--set model.likelihood.kind=continuous-bernoulli"
+        )
+
+
+def _has_levels(source: Source) -> bool:
+    x = source.train.x
+    return x.dtype == torch.uint8 or all(bool(on_levels.check(rows).all()) for rows in x.split(500))
 
 
 def reopen(

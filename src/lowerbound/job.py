@@ -225,9 +225,9 @@ def _schedules(objective: Objective) -> dict[str, Weight]:
 
 
 def _sigma(model: Model) -> dict[str, Any] | None:
-    """Say which σ a Gaussian p(x|z) has, and whether it was fixed, learned or the best one for the data."""
+    """Say which σ a Gaussian p(x|z) has, if all pixels share one: fixed, learned or the best one for the data."""
     px = getattr(model, "likelihood", None)
-    if not isinstance(px, Gaussian):
+    if not isinstance(px, Gaussian) or px.sigma in ("pixel", "image", "each"):
         return None
     if px.sigma == "optimal":
         return {"value": float(px.variance.sqrt()), "kind": "optimal"}

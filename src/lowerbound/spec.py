@@ -35,6 +35,12 @@ REGISTRIES: dict[str, dict[str, Constructor]] = {
         "bernoulli": likelihood.Bernoulli,
         "continuous-bernoulli": likelihood.ContinuousBernoulli,
         "gaussian": likelihood.Gaussian,
+        "laplace": likelihood.Laplace,
+        "hyperbolic-secant": likelihood.HyperbolicSecant,
+        "student-t": likelihood.StudentT,
+        "discretised-logistic": likelihood.DiscretisedLogistic,
+        "discretised-logistic-mixture": likelihood.DiscretisedLogisticMixture,
+        "categorical": likelihood.Categorical,
     },
     "encoder": {
         "conv": nets.ConvEncoder,
@@ -301,12 +307,22 @@ def construct(registry: str, node: Mapping[str, Any], filled: Mapping[str, Any])
         elif child and (registry, name) in NAMED:
             arguments[name] = {key: construct(child, part, filled) for key, part in node[name].items()}
         elif child and isinstance(value, Mapping):
-            arguments[name] = construct(child, value, filled)
+            arguments[name] = construct(child, value, _below(constructor, node, filled))
         else:
             arguments[name] = (
                 value if child or parameter.annotation is parameter.empty else typed(parameter.annotation, value)
             )
     return constructor(**arguments)
+
+
+def _below(constructor: Constructor, node: Mapping[str, Any], filled: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Say what is filled in below a node: a likelihood of several numbers a pixel needs as many times the channels."""
+    numbers = getattr(constructor, "numbers", None)
+    if numbers is None or "shape" not in filled:
+        return filled
+    channels, *rest = filled["shape"]
+    own = {name: value for name, value in node.items() if not isinstance(value, Mapping)}
+    return {**filled, "shape": (channels * numbers(**own), *rest)}
 
 
 def build_model(spec: Spec, shape: tuple[int, ...], unit: bool) -> Model:

@@ -121,6 +121,11 @@ class Trace:
     @cached_property
     def log_px(self) -> Float[Tensor, "K B"]:
         """log p(x|z)."""
+        if self.px.event_shape != self.x.shape[1:]:  # torch would broadcast the smaller one
+            raise UsageError(
+                f"The decoder gives examples of shape {tuple(self.px.event_shape)}, and the data have "
+                f"{tuple(self.x.shape[1:])}: give the network of the likelihood the shape of the data."
+            )
         return self.px.log_prob(self.x)
 
     @cached_property

@@ -300,7 +300,8 @@ def _names(latents: list[int]) -> str:
 def _figures(run: Run, found: dict[str, Any]) -> str:
     errors = found["standard_error"]
     parts = [f"{name} {_with_error(found[name], errors.get(name))}" for name in headline(found)]
-    return f"{', '.join(parts)} nats over {found['images']:,} {noun(run.data['shape'])}"
+    bits = f" ({found['bits_per_dimension']:.3f} bits per dimension)" if "bits_per_dimension" in found else ""
+    return f"{', '.join(parts)} nats{bits} over {found['images']:,} {noun(run.data['shape'])}"
 
 
 # verbs on a trained run

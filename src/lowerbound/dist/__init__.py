@@ -6,7 +6,11 @@ distribution of the single coordinates where they are independent.
 
 from lowerbound.dist.bernoulli import CrossEntropy as CrossEntropy
 from lowerbound.dist.continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
+from lowerbound.dist.discretised_logistic import DiscretisedLogistic as DiscretisedLogistic
+from lowerbound.dist.hyperbolic_secant import HyperbolicSecant as HyperbolicSecant
 from lowerbound.dist.joint import Joint as Joint
+from lowerbound.dist.levels import Levels as Levels
+from lowerbound.dist.levels import on_levels as on_levels
 from lowerbound.dist.normal import OptimalNormal as OptimalNormal
 from lowerbound.dist.tools import draw as draw
 from lowerbound.dist.tools import factors as factors

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lowerbound import rng
 from lowerbound.errors import UsageError
+from lowerbound.metrics.bits import bits_per_dimension, counts
 from lowerbound.objective import Loss, Objective
 from lowerbound.vae import Model, Trace, pooled
 
@@ -30,6 +31,8 @@ def evaluate(
     .. math:: \mathrm{elbo} = -(\mathrm{distortion} + \mathrm{rate}), \qquad
         \mathrm{s.e.} = \mathrm{sd} / \sqrt{n}, \quad \text{in nats per example}
 
+    Where all pixels are values of a discrete p(x|z), -elbo is given in bits per dimension too.
+
     Every image counts once, whatever the sizes of the blocks, and the loss is that of the whole (see `Objective`); the
     model is in evaluation mode, in float32 or its own precision, under the noise of a fixed seed.
 
@@ -49,24 +52,28 @@ def evaluate(
         >>> found["images"], abs(found["elbo"] + found["distortion"] + found["rate"]) < 1e-9
         (20, True)
     """
-    training = model.training
+    modes = model.training, objective.training
     model.eval()
     objective.eval()  # what an objective adapts, it adapts in training only
     # |mean KL - C| or max(λ, mean KL_j) is not the mean of its values over blocks: the loss is reduced once, over all
     # images, where the objective lets us; else the number would depend on the size of the blocks
-    once, sums, kept = objective.densities_only, Loss({}), []
+    once, sums, kept, bits = objective.densities_only, Loss({}), [], True
     with torch.inference_mode():
         for b, (x, _) in enumerate(blocks):
             with rng.noise(seed, "evaluate", b):
                 trace = model(x, samples=samples or objective.samples)
                 sums = sums if once else sums + objective.reduce(model, trace, step=step) * len(x)
-            kept.append(pooled([trace]))
+                kept.append(pooled([trace]))  # here, since a density may itself be estimated from samples
+            bits = bits and counts(trace.px, x)
         whole = pooled(kept)
         n = whole.log_px.shape[1]
         loss = objective.reduce(model, whole, step=step) if once else sums * (1 / n)
-    model.train(training)
-    objective.train(training)
-    return {"images": n, **_summary(loss, whole), "kl_by_dim": _kl_by_dim(whole) if whole.density else None}
+    model.train(modes[0])
+    objective.train(modes[1])
+    found = {"images": n, **_summary(loss, whole), "kl_by_dim": _kl_by_dim(whole) if whole.density else None}
+    if bits and whole.density:
+        found["bits_per_dimension"] = bits_per_dimension(-found["elbo"], trace.px)
+    return found
 
 
 def log_likelihood(
@@ -109,13 +116,16 @@ def log_likelihood(
 def headline(found: Mapping[str, Any]) -> list[str]:
     """Name the figures of an evaluation that come first: elbo, distortion and rate, or what there is in their place.
 
-    Where q is a point mass there is no rate and no elbo; the loss then stands beside the distortion.
+    Where q is a point mass there is no rate and no elbo; the loss then stands beside the distortion. Objectives with a
+    tighter bound than the elbo log it as bound.
 
     Example:
-        >>> headline({"loss": 4.0, "elbo": -3.0, "distortion": 2.0, "rate": 1.0}), headline({"loss": 3.0, "distortion": 2.0})
-        (['elbo', 'distortion', 'rate'], ['distortion', 'loss'])
+        >>> headline({"loss": 4.0, "elbo": -3.0, "distortion": 2.0, "rate": 1.0})
+        ['elbo', 'distortion', 'rate']
+        >>> headline({"loss": 3.0, "distortion": 2.0})
+        ['distortion', 'loss']
     """
-    names = ("elbo", "distortion", "rate") if found.get("elbo") is not None else ("distortion", "loss")
+    names = ("elbo", "bound", "distortion", "rate") if found.get("elbo") is not None else ("distortion", "loss")
     return [name for name in names if found.get(name) is not None]
 
 
