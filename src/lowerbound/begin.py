@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lowerbound import checkpoint, explore, files, metrics, process, recipes
+from lowerbound import after, checkpoint, explore, files, metrics, process, recipes
 from lowerbound import data as sources
 from lowerbound import spec as specs
 from lowerbound.data import Source
@@ -117,6 +117,9 @@ def _assemble(spec: specs.Spec, source: Source, model: Model, device: torch.devi
             f"train.batch is {plan.batch}, but there are only {len(source.train)} training images: "
             f"set it lower, --set train.batch={max(1, len(source.train) // 4)}."
         )
+    fit = specs.build_fit(spec, source.shape, source.unit)
+    if fit is not None:
+        after.with_prior(model, fit.prior)  # what cannot be done after the training is refused before it
     objective = specs.build_objective(spec, plan.steps(len(source.train)), len(source.train)).to(device)
     state = start(model.to(device), objective, plan, len(source.train))
     return Job(Run(Path(), spec), source.to(device), state, plan)
@@ -152,27 +155,41 @@ def reopen(
     at: int | None = None,
     own: Model | None = None,
     given: Source | None = None,
+    fit: Any = None,
 ) -> Job:
     """Open a run to go on with it, from its newest checkpoint or from that of step ``at``.
 
-    Raises UsageError where there is none of that step; StorageError where it is damaged, and offers another, or where
+    ``fit`` is another node of that name for its spec: a trained run is then evaluated anew under another prior. Raises UsageError where there is none of that step; StorageError where it is damaged, and offers another, or where
     a finished run has none.
     """
     run = Run.open(path, own, given)
     saved = checkpoint.listed(run.checkpoints)
     wanted = _wanted(run, saved, at)
     source = run.source
+    if fit is not None:
+        run.spec = _with_fit(run.spec, fit, source)
     model = own or specs.build_model(run.spec, source.shape, source.unit)
     job = _assemble(run.spec, source, model, pick_device(device or run.env["device"]))
     job.run = run
     if wanted:
         job.restore(wanted)
-    if at is not None:  # last, so that what is refused has changed nothing
+    if fit is not None:  # last, so that what is refused has changed nothing
+        with run.lock():
+            run.unfinish()
+            run.write_json("spec.json", run.spec)
+    if at is not None:
         with run.lock():
             for later in checkpoint.listed(run.checkpoints):
                 if int(later.name) > at:
                     checkpoint.set_aside(later)
     return job
+
+
+def _with_fit(spec: specs.Spec, fit: Any, source: Source) -> specs.Spec:
+    """Give a spec another fit: a kind, a node, or "none"."""
+    node = {"kind": fit} if isinstance(fit, str) else dict(fit)
+    changed = {**spec, "fit": None if fit == "none" else node}
+    return specs.check(recipes.with_networks(changed, source.shape))
 
 
 def _wanted(run: Run, saved: list[Path], at: int | None) -> Path | None:
@@ -327,6 +344,7 @@ def resume(
     device: str | None = None,
     model: Model | None = None,
     source: Any = None,
+    fit: Any = None,
     progress: bool = True,
 ) -> Run:
     """Go on with a run that was stopped, and give it finished: what ``lowerbound resume`` does.
@@ -340,10 +358,12 @@ def resume(
         device: "auto", "cpu", "cuda" or "mps"; by default the run's own.
         model: the model, built as it was, where the run was trained with one built in Python.
         source: the data, a `Source` or the tensor, where the run was trained on data given in Python.
+        fit: another prior to fit to the codes, such as "mixture" or {"kind": "mixture", "components": 5}; "none" is the
+            prior of the training.
         progress: whether it is printed how far the training is.
     """
     given = None if source is None else sources.given(source)
-    job = reopen(path, device=device, at=at, own=model, given=given)
+    job = reopen(path, device=device, at=at, own=model, given=given, fit=fit)
     for line in differences(job.run):
         warnings.warn(line, stacklevel=2)
     return _train(job, progress)

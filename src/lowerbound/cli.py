@@ -99,6 +99,8 @@ class Resume:
     """Go back to the checkpoint of this step; later ones are renamed, not deleted."""
     device: Annotated[str | None, arg(metavar="DEVICE", help_behavior_hint="")] = None
     """auto, cpu, cuda or mps; by default the run's own."""
+    fit: Annotated[str | None, arg(metavar="KIND", help_behavior_hint="")] = None
+    """Fit another prior to the codes: gaussian, mixture, flow, two-stage, or none for that of the training."""
     command: str = field(default="", init=False)
 
     def __call__(self) -> None:

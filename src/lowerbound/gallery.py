@@ -188,7 +188,7 @@ def pictures(run: Run) -> list[tuple[str, str, str, Callable[[], Figure]]]:
         ]  # fmt: skip
         if run.spec["latents"] == 2:
             some.append(
-                ("manifold", "The whole latent plane", "Each cell has the same probability under the prior.",
+                ("manifold", "The whole latent plane", "Each cell has the same probability under N(0, I).",
                  lambda: manifold(run))
             )  # fmt: skip
     return some

@@ -10,10 +10,12 @@ from typing import Any, final
 
 import torch
 
-from lowerbound import checkpoint, explore, files, gallery, metrics
+from lowerbound import after, checkpoint, explore, files, gallery, metrics
+from lowerbound import spec as specs
 from lowerbound.data import Source
 from lowerbound.errors import DivergedError
 from lowerbound.likelihood import Gaussian
+from lowerbound.metrics.bounds import SEED
 from lowerbound.objective import KL, Capacity, Elbo, FreeBits, Objective
 from lowerbound.objective.weight import Weight
 from lowerbound.run import WEIGHTS, Run, noun
@@ -166,10 +168,15 @@ class Job:
         self.tally = Tally(**state)
 
     def finish(self) -> Run:
-        """Choose the weights, evaluate them on the test split, and write figures, report and model card."""
+        """Choose the weights, fit the prior that the spec asks for, evaluate, and write figures, report and card."""
         begun = time.monotonic()
         weights = self._choose()
-        model, source = self.judged.eval(), self.source
+        source, fit = self.source, specs.build_fit(self.run.spec, self.source.shape, self.source.unit)
+        trained = model = self.judged.eval()
+        if fit is not None:
+            model = after.fit_prior(trained, source, fit, seed=self.run.spec["seed"])
+        packed = checkpoint.pack(model.state_dict())
+        weights["sha256"] = files.digest(packed)
         objective, blocks = self.state.objective, source.blocks
         found: dict[str, Any] = {"weights": weights, "likelihood": likelihood_note(model, source)}
         for split in ("validation", "test"):
@@ -177,11 +184,15 @@ class Job:
                 found[split] = metrics.evaluate(model, objective, blocks(split), step=self.total)
                 codes, _ = explore.embed(model, blocks(split))
                 found[split] |= metrics.usage(codes, found[split]["kl_by_dim"])
+        if fit is not None and isinstance(trained, VAE) and isinstance(model, VAE):
+            both = {split: self._under_both(trained, model, split, found) for split in ("validation", "test")}
+            known = {split: row for split, row in both.items() if row}
+            found["fit"] = {"kind": self.run.spec["fit"]["kind"], "exact": fit.exact, **known}
         found["sigma"] = _sigma(model)
         found |= {name: self._reached(name, weights["step"]) for name in ("beta", "capacity")}
         found["parameters"] = sum(p.numel() for p in model.parameters())
         found["seconds"] = {"training": round(sum(row["seconds"] for row in self.run.timing), 1)}
-        files.write(self.run.path / WEIGHTS, checkpoint.pack(model.state_dict()))
+        files.write(self.run.path / WEIGHTS, packed)
         self.run.write_json("metrics.json", found)
         self.run.__dict__.update(model=model, source=source)
         gallery.write(self.run)
@@ -197,9 +208,22 @@ class Job:
             self.state.model.load_state_dict(tensors["weights"])
             if self.state.ema is not None:
                 self.state.ema.load_state_dict(tensors["ema"])
-        digest = files.digest(checkpoint.pack(self.judged.state_dict()))
         which = "last" if self.tally.best_step is None else "best"
-        return {"which": which, "ema": self.state.ema is not None, "step": at, "sha256": digest}
+        return {"which": which, "ema": self.state.ema is not None, "step": at}
+
+    def _under_both(self, trained: VAE, fitted: VAE, split: str, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Give E log p(z), rate and elbo under the prior of the training and under the fitted one, which is shown."""
+        if split not in found:
+            return {}
+        z = after.codes_of(fitted, self.source.blocks(split)).draw(SEED)
+        measured = metrics.evaluate(trained, self.state.objective, self.source.blocks(split), step=self.total)
+        return {
+            which: {
+                "log_p": float(after.log_density(model.prior, z, seed=SEED).mean()),
+                **{name: row[name] for name in ("elbo", "rate") if name in row},
+            }
+            for which, model, row in (("trained", trained, measured), ("fitted", fitted, found[split]))
+        }
 
     def _reached(self, name: str, chosen: int) -> dict[str, float] | None:
         """Say which β or C was asked for, which the last step taken had, and where that differs the weights' step."""

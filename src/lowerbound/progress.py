@@ -74,6 +74,8 @@ def finish(job: Job) -> Run:
     """Finish a job whose steps are done, saying so."""
     if job.stopped_early():
         console.print(f"Stopped early at step {job.state.step:,}: no better validation for {job.plan.patience}.")
+    if job.run.spec["fit"]:
+        console.print(f"Fitting a prior to the codes ({job.run.spec['fit']['kind']}) …")
     console.print("Evaluating, and writing the report …")
     return job.finish()
 

@@ -263,7 +263,7 @@ def _subtitle(c: Content) -> str:
 
 
 def _story(c: Content) -> str:
-    text = [_what(c), _course(c), *_usage(c)]
+    text = [_what(c), _fitted(c), _course(c), *_usage(c)]
     return f'<section class="prose">{"".join(f"<p>{escape(t)}</p>" for t in text if t)}</section>'
 
 
@@ -285,6 +285,27 @@ def _what(c: Content) -> str:
     which += f" (step {weights['step']:,})" if isinstance(weights.get("step"), int) else ""
     which += ", as an exponential moving average" if weights.get("ema") else ""
     return f"{first} The figures above are means over {count:,} {c.split} {c.noun} with {which}."
+
+
+def _fitted(c: Content) -> str:
+    """Say that the prior is not that of the training, and what each of the two gives."""
+    fit = c.metrics.get("fit")
+    if not fit:
+        return ""
+    text = f"After the training a prior was fitted to the codes ({fit['kind']}), and took the place of the one before: "
+    text += "samples are drawn from it"
+    both = fit.get(c.split)
+    if not both:
+        return f"{text}."
+    old, new = both["trained"], both["fitted"]
+    if "elbo" in new:
+        text += ", and the elbo and the rate above are under it"
+        text += f". Under the prior of the training the {c.split} elbo is {number(old['elbo'])} nats"
+    text += f". The mean log density of the held-out codes is {number(new['log_p'])} nats under the fitted prior "
+    text += f"and {number(old['log_p'])} nats under that of the training."
+    if not fit.get("exact", True):
+        text += " Its log density has no closed form; it is estimated from below, and the elbo stays a lower bound."
+    return text
 
 
 def _shape(c: Content) -> str:

@@ -20,7 +20,7 @@ from typing import Any, final
 
 import torch
 
-from lowerbound import checkpoint, data, files
+from lowerbound import after, checkpoint, data, files
 from lowerbound import spec as specs
 from lowerbound.data import Source
 from lowerbound.errors import DataError, StorageError, UsageError
@@ -196,10 +196,17 @@ class Run:
 
     @cached_property
     def model(self) -> Model:
-        """The trained model, in evaluation mode: the chosen weights, or the newest checkpoint's while it trains."""
+        """The trained model, in evaluation mode: the chosen weights, or the newest checkpoint's while it trains.
+
+        It has the prior that was fitted to its codes, where one was; before that, the one it is trained with.
+        """
         known = self.data
-        model = self.own or specs.build_model(self.spec, tuple(known["shape"]), known["unit"])
+        what = tuple(known["shape"]), known["unit"]
+        model = self.own or specs.build_model(self.spec, *what)
         tensors = self._weights()
+        fit = specs.build_fit(self.spec, *what)
+        if fit is not None and (self.path / WEIGHTS).exists():
+            model = after.with_prior(model, fit.prior)
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
@@ -251,12 +258,14 @@ class Run:
 
     @property
     def weights_note(self) -> str:
-        """Say which weights the run's model has, for the line beside a figure."""
+        """Say which weights the run's model has, and which prior if not that of its training, for beside a figure."""
         chosen = self.metrics["weights"] if self.finished else None
         if chosen is None:
             return "weights of the newest checkpoint; the run is not finished"
         average = ", exponential moving average" if chosen["ema"] else ""
-        return f"{chosen['which']} weights (step {chosen['step']:,}{average})"
+        fitted = self.metrics.get("fit")
+        prior = f" and the prior fitted to their codes afterwards ({fitted['kind']})" if fitted else ""
+        return f"{chosen['which']} weights (step {chosen['step']:,}{average}){prior}"
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"

@@ -67,7 +67,7 @@ def _read(folder: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
         seeds = content["seeds"]
-        known = isinstance(content["name"], str) and set(content["spec"]) == set(specs.TOP)
+        known = isinstance(content["name"], str) and {"fit", *content["spec"]} == set(specs.TOP)
         if not (known and isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)):
             raise ValueError("it does not hold what was written")
     except OSError as error:

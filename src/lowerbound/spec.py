@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, final, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from lowerbound import likelihood, nets, posterior, prior, rng
+from lowerbound import after, likelihood, nets, posterior, prior, rng
 from lowerbound.data import SOURCES, Source
 from lowerbound.errors import UsageError, nearest
 from lowerbound.objective import KL, Capacity, Distortion, Elbo, FreeBits, Objective, weight
@@ -65,6 +65,7 @@ REGISTRIES: dict[str, dict[str, Constructor]] = {
         "sigmoid": weight.Sigmoid,
     },
     "train": {"plan": Plan},
+    "fit": dict(after.FITS),
 }
 # (registry, argument) -> the registry of the node that stands there
 CHILDREN = {
@@ -76,6 +77,7 @@ CHILDREN = {
     ("objective", "terms"): "term",
     ("term", "weight"): "weight",
     ("term", "capacity"): "weight",
+    ("fit", "prior"): "prior",
 }
 NAMED = {("objective", "terms")}  # a mapping of name -> node
 FILLED = ("shape", "latents", "unit", "total", "features", "images")
@@ -95,7 +97,7 @@ COMMON = {  # arguments that many constructors share, said once
 }
 WORDS: dict[Any, str] = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "null"}
 SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-TOP = ("data", "latents", "model", "objective", "train", "seed")
+TOP = ("data", "latents", "model", "objective", "train", "fit", "seed")
 
 
 def register(registry: str, kind: str) -> Callable[[Constructor], Constructor]:
@@ -278,7 +280,7 @@ def check(spec: Mapping[str, Any]) -> Spec:
         if key not in TOP:
             raise UsageError(f"{key}: a spec has no such key; {nearest(key, list(TOP))}")
     for key in TOP:
-        if key not in spec:
+        if key not in spec and key != "fit":  # specs are older than it
             raise UsageError(f"{key}: missing from the spec.")
     for key, least in (("latents", 1), ("seed", 0)):
         if not isinstance(spec[key], int) or isinstance(spec[key], bool) or spec[key] < least:
@@ -290,6 +292,7 @@ def check(spec: Mapping[str, Any]) -> Spec:
         "model": own if spec["model"] == own else complete("model", spec["model"], "model"),
         "objective": complete("objective", spec["objective"], "objective"),
         "train": complete("train", spec["train"], "train"),
+        "fit": None if spec.get("fit") is None else complete("fit", spec["fit"], "fit"),
         "seed": spec["seed"],
     }
     return done
@@ -339,6 +342,16 @@ def build_objective(spec: Spec, total: int, images: int) -> Objective:
     with rng.noise(spec["seed"], "objective"):  # a critic has weights
         objective: Objective = construct("objective", spec["objective"], filled)
     return objective
+
+
+def build_fit(spec: Spec, shape: tuple[int, ...], unit: bool) -> after.Fit | None:
+    """Make what fits a prior to the codes of a checked spec's model after its training, or None where nothing does."""
+    if spec["fit"] is None:
+        return None
+    filled = {"shape": tuple(shape), "latents": spec["latents"], "unit": unit}
+    with rng.noise(spec["seed"], "fit"):  # a flow has weights
+        fit: after.Fit = construct("fit", spec["fit"], filled)
+    return fit
 
 
 def build_source(spec: Spec) -> Source:

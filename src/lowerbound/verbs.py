@@ -82,14 +82,15 @@ def resume(args: "cli.Resume") -> None:
     with Stop().listening() as stop:
         _begin()
         if seeds.is_group(args.run):
-            if args.at is not None:
-                raise UsageError(f"{args.run} holds several runs: give one of them with --at.")
+            if args.at is not None or args.fit is not None:
+                option = "--fit" if args.at is None else "--at"
+                raise UsageError(f"{args.run} holds several runs: give one of them with {option}.")
             group = Path(args.run)
             env = _settle(seeds.spec_of(group), args.command)
             _group(group, seeds.source_of(group), args.device, env, stop)
             return
         _settle(Run.open(args.run).spec)
-        task = begin.reopen(args.run, device=args.device, at=args.at)
+        task = begin.reopen(args.run, device=args.device, at=args.at, fit=args.fit)
         _as_recorded(task.run)
         say(f"Going on with {args.run} at step {task.state.step:,} of {task.total:,}.")
         _finish(task, stop)
@@ -208,6 +209,8 @@ def _introduce(task: job.Job, name: str) -> None:
         f"lr {plan.lr:g} {plan.schedule}, {'bfloat16' if task.state.bfloat16 else 'float32'} on {run.env['device']}, "
         f"{counted(run.env['threads'], 'thread')}, seed {run.spec['seed']}."
     )
+    if run.spec["fit"]:
+        say(f"Afterwards: a prior is fitted to the codes ({run.spec['fit']['kind']}), in place of the model's own.")
     if why := _few(task):
         say(f"  {why}")
     say(f"Run: {run.path}  (Ctrl-C stops and saves; {program()} resume {shlex.quote(str(run.path))} goes on)")
