@@ -44,7 +44,7 @@ def test_checking_leaves_the_callers_spec_alone() -> None:
         ("objective.terms.kl.weight=-1", r"objective\.terms\.kl\.weight is -1.*greater than or equal to 0"),
         ("objective.terms.kl.wieght=4", r"no such key; did you mean 'weight'"),
         ("objective.terms.lk.weight=4", r"no 'objective.terms.lk'; did you mean 'kl'"),
-        ("model.prior.kind=vamp", r"no prior 'vamp'.*registered"),
+        ("model.prior.kind=own-one", r"no prior 'own-one'.*registered"),
         ("model.posterior.net.kind=convv", r"no encoder 'convv'; did you mean 'conv'"),
         ("train.lr=fast", r"train\.lr is 'fast'"),
         ("train.lr=0", r"greater than 0"),

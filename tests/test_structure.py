@@ -22,6 +22,7 @@ ORDER = [
     "dist",
     "strided",
     "nets",
+    "flows",
     "posterior",
     "prior",
     "likelihood",

@@ -29,8 +29,25 @@ Constructor = Callable[..., Any]
 REGISTRIES: dict[str, dict[str, Constructor]] = {
     "data": dict(SOURCES),
     "model": {"vae": VAE},
-    "posterior": {"gaussian": posterior.Gaussian},
-    "prior": {"standard": prior.Standard},
+    "posterior": {
+        "gaussian": posterior.Gaussian,
+        "full-gaussian": posterior.FullGaussian,
+        "laplace": posterior.Laplace,
+        "dirac": posterior.Dirac,
+        "bn-gaussian": posterior.BatchNormGaussian,
+        "planar": posterior.Planar,
+        "householder": posterior.Householder,
+        "iaf": posterior.IAF,
+        "spline": posterior.Spline,
+    },
+    "prior": {
+        "standard": prior.Standard,
+        "scaled": prior.Scaled,
+        "mixture": prior.MixtureOfGaussians,
+        "vamp": prior.Vamp,
+        "maf": prior.MAF,
+        "nsf": prior.NSF,
+    },
     "likelihood": {
         "bernoulli": likelihood.Bernoulli,
         "continuous-bernoulli": likelihood.ContinuousBernoulli,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
 from lowerbound import rng
-from lowerbound.dist import draw, factors, has_density
+from lowerbound.dist import draw, factors, has_density, tempered
 from lowerbound.errors import UsageError
 from lowerbound.likelihood import Likelihood
 from lowerbound.posterior import Posterior
@@ -212,7 +212,8 @@ class Model(nn.Module, ABC):
         Arguments:
             n: how many; image i is the same whatever n and batch are.
             seed: of the draw; without one it is taken from torch's generator.
-            temperature: stretches the prior's samples about its mean.
+            temperature: stretches the prior's samples about its mean (of a mixture: each about its component's; of
+                a flow: its noise).
             noise: draw x from p(x|z) instead of showing its mean.
             batch: how many images are decoded at once.
         """
@@ -284,9 +285,15 @@ class VAE(Model):
 
     def draw_latents(self, n: int, *, seed: int, temperature: float = 1.0) -> Float[Tensor, "n *event"]:
         """Draw n latents from the prior; row i depends on the seed and i only."""
-        p = self.prior()
-        z = rng.blockwise(lambda: p.sample((rng.BLOCK,)), seed, "latents", 0, n)
-        return z if temperature == 1.0 else p.mean + temperature * (z - p.mean)
+        with torch.no_grad():
+            p = self.prior()
+            try:
+                return rng.blockwise(lambda: tempered(p, (rng.BLOCK,), temperature), seed, "latents", 0, n)
+            except NotImplementedError:
+                raise UsageError(
+                    f"The prior {type(self.prior).__name__} has no mean about which its samples could be stretched: "
+                    f"leave temperature at 1 instead of {temperature}."
+                ) from None
 
     def _pixels(self, seed: int) -> Callable[[Tensor, int], Tensor]:
         def show(z: Tensor, start: int) -> Tensor:

@@ -1,8 +1,13 @@
-"""`draw`, `factors` and `has_density`: what a model asks of a distribution besides its log density."""
+"""What a model asks of a distribution besides its log density: `draw`, `factors`, `has_density`, `tempered`."""
 
+from collections.abc import Callable
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent
+
+from lowerbound.dist.normal import Shape
 
 
 def draw(q: Distribution, samples: int) -> tuple[Float[Tensor, "K *rest"], Tensor | None]:
@@ -51,3 +56,35 @@ def has_density(d: Distribution) -> bool:
         True
     """
     return bool(getattr(d, "density", True))
+
+
+def full_precision(like: Tensor) -> torch.autocast:
+    """Leave autocast: what is a density, and not a network before one, is computed in its own precision.
+
+    Example:
+        >>> x = torch.ones(2, 2)
+        >>> with torch.autocast("cpu", torch.bfloat16), full_precision(x):
+        ...     (x @ x).dtype
+        torch.float32
+    """
+    return torch.autocast(like.device.type, enabled=False)
+
+
+def tempered(d: Distribution, sample_shape: Shape, temperature: float) -> Float[Tensor, "..."]:
+    """Draw samples stretched about the mean by the temperature; a family with a better way has a method of this name.
+
+    Raises NotImplementedError where there is no mean and no such method.
+
+    Example:
+        >>> from torch.distributions import Normal
+        >>> tempered(Normal(torch.tensor(5.0), 1.0), (2,), 0.0)
+        tensor([5., 5.])
+    """
+    shape = torch.Size(sample_shape)
+    if temperature == 1.0:
+        return d.sample(shape)
+    own: Callable[[torch.Size, float], Tensor] | None = getattr(d, "tempered", None)
+    if own is not None:
+        return own(shape, temperature)
+    mean: Tensor = d.mean
+    return mean + temperature * (d.sample(shape) - mean)
