@@ -264,7 +264,30 @@ class List:
         verbs.listing(self.what)
 
 
-Verb = Train | Resume | Evaluate | Sample | Reconstruct | Traverse | Interpolate | Embed | Report | List
+@final
+@dataclass
+class Doctor:
+    """Hold the library on this machine against models with exact answers, in a minute, or a spec of your own."""
+
+    spec: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="")] = None
+    """Examine this composition instead: a run's directory, or a file like its spec.json."""
+    quick: bool = False
+    """Draw a fifth, in some ten seconds."""
+    json: bool = False
+    """Print JSON instead of a table."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    precision: Annotated[str | None, _word("auto", "float32", "bfloat16"), arg(help_behavior_hint="")] = None
+    """Of the networks in a training step, as for train; by default auto."""
+
+    def __call__(self) -> None:
+        """Run the verb."""
+        from lowerbound.doctor import command
+
+        command.doctor(self)
+
+
+Verb = Train | Resume | Evaluate | Sample | Reconstruct | Traverse | Interpolate | Embed | Report | List | Doctor
 DESCRIPTION = (
     "Train, measure and explore variational autoencoders. `lowerbound train` is the place to start. "
     "Add --debug for a full traceback where something fails."

@@ -34,6 +34,12 @@ class StorageError(LowerboundError):
     code = 5
 
 
+class ProofError(LowerboundError):
+    """A quantity whose exact value is known came out otherwise, see ``lowerbound doctor``."""
+
+    code = 6
+
+
 class StoppedError(LowerboundError):
     """Training stopped on request; everything is saved and can be resumed."""
 
