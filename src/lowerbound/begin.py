@@ -121,6 +121,11 @@ def _assemble(spec: specs.Spec, source: Source, model: Model, device: torch.devi
     if fit is not None:
         after.with_prior(model, fit.prior)  # what cannot be done after the training is refused before it
     objective = specs.build_objective(spec, plan.steps(len(source.train)), len(source.train)).to(device)
+    if plan.patience and not objective.comparable:
+        raise UsageError(
+            "train.patience waits for a lower loss, and where a weight adapts (λ or β) no loss says which weights are "
+            "better: set patience to null."
+        )
     state = start(model.to(device), objective, plan, len(source.train))
     return Job(Run(Path(), spec), source.to(device), state, plan)
 

@@ -16,13 +16,13 @@ from lowerbound.data import Source
 from lowerbound.errors import DivergedError
 from lowerbound.likelihood import Gaussian
 from lowerbound.metrics.bounds import SEED
-from lowerbound.objective import KL, Capacity, Elbo, FreeBits, Objective
-from lowerbound.objective.weight import Weight
+from lowerbound.objective import KL, Capacity, Distortion, Elbo, FreeBits, Lagging, Objective
+from lowerbound.objective.weight import Constant, Weight
 from lowerbound.run import WEIGHTS, Run, noun
 from lowerbound.train import Plan, Record, State, train
 from lowerbound.vae import VAE, Model
 
-SCHEDULED = ("beta", "capacity", "gamma")  # values of a step, where the other terms are means since the last row
+SCHEDULED = ("beta", "capacity", "gamma", "lambda")  # values of a step; other terms are means since the last row
 
 
 @final
@@ -141,7 +141,8 @@ class Job:
                 "try a lower train.lr, or train.clip=1."
             )
         self.run.log({"split": "validation", **self._where(), **row})
-        self.tally.judge(row["loss"], self.state.step)
+        if self.state.objective.comparable:  # else the last weights are taken: no loss says which are the best
+            self.tally.judge(row["loss"], self.state.step)
 
     def save(self) -> None:
         """Save a checkpoint of this step, unless it is there."""
@@ -189,7 +190,7 @@ class Job:
             known = {split: row for split, row in both.items() if row}
             found["fit"] = {"kind": self.run.spec["fit"]["kind"], "exact": fit.exact, **known}
         found["sigma"] = _sigma(model)
-        found |= {name: self._reached(name, weights["step"]) for name in ("beta", "capacity")}
+        found |= {name: self._reached(name, weights["step"]) for name in ("beta", "lambda", "capacity")}
         found["parameters"] = sum(p.numel() for p in model.parameters())
         found["seconds"] = {"training": round(sum(row["seconds"] for row in self.run.timing), 1)}
         files.write(self.run.path / WEIGHTS, packed)
@@ -225,19 +226,23 @@ class Job:
             for which, model, row in (("trained", trained, measured), ("fitted", fitted, found[split]))
         }
 
-    def _reached(self, name: str, chosen: int) -> dict[str, float] | None:
+    def _reached(self, name: str, chosen: int) -> dict[str, float | bool] | None:
         """Say which β or C was asked for, which the last step taken had, and where that differs the weights' step."""
         schedule = _schedules(self.state.objective).get(name)
         if schedule is None:
             return None
-        values = {"reached": schedule(max(0, self.state.step - 1)), "chosen": schedule(max(0, chosen - 1))}
+        steps = {"reached": self.state.step, "chosen": chosen}
+        values = {which: float(schedule(max(0, step - 1))) for which, step in steps.items()}
         if values["chosen"] == values["reached"]:
             del values["chosen"]
+        if schedule.adaptive:  # it was asked for nothing: it moves until something else is what was asked for
+            return {"asked": values["reached"], "adaptive": True, **values}
         return {"asked": schedule.end, **values}
 
 
 def _schedules(objective: Objective) -> dict[str, Weight]:
-    """Find the first β and the first capacity among the terms of an elbo."""
+    """Find the first β, the first capacity and a λ that is not 1 throughout among the terms of an elbo."""
+    objective = objective.objective if isinstance(objective, Lagging) else objective
     terms = list(objective.terms.values()) if isinstance(objective, Elbo) else []
     found: dict[str, Weight] = {}
     for term in terms:
@@ -245,6 +250,8 @@ def _schedules(objective: Objective) -> dict[str, Weight]:
             found.setdefault("beta", term.weight)
         elif isinstance(term, Capacity):
             found.setdefault("capacity", term.capacity)
+        elif isinstance(term, Distortion) and not isinstance(term.weight, Constant):
+            found.setdefault("lambda", term.weight)
     return found
 
 

@@ -19,7 +19,27 @@ from pydantic import TypeAdapter, ValidationError
 from lowerbound import after, likelihood, nets, posterior, prior, rng
 from lowerbound.data import SOURCES, Source
 from lowerbound.errors import UsageError, nearest
-from lowerbound.objective import KL, Capacity, Distortion, Elbo, FreeBits, Objective, weight
+from lowerbound.objective import (
+    DIP,
+    KL,
+    MMD,
+    AdversarialCritic,
+    Capacity,
+    DecoderL2,
+    Decomposed,
+    Distortion,
+    Elbo,
+    FreeBits,
+    GradientPenalty,
+    Importance,
+    Lagging,
+    Objective,
+    Renyi,
+    Sliced,
+    TotalCorrelationCritic,
+    WakeSleep,
+    weight,
+)
 from lowerbound.train import Plan
 from lowerbound.vae import VAE, Model
 
@@ -73,13 +93,34 @@ REGISTRIES: dict[str, dict[str, Constructor]] = {
         "gated-mlp": nets.gated_mlp_decoder,
         "resnet": nets.ResNetDecoder,
     },
-    "objective": {"elbo": Elbo},
-    "term": {"distortion": Distortion, "kl": KL, "free-bits": FreeBits, "capacity": Capacity},
+    "objective": {
+        "elbo": Elbo,
+        "importance": Importance,
+        "renyi": Renyi,
+        "wake-sleep": WakeSleep,
+        "lagging": Lagging,
+    },
+    "term": {
+        "distortion": Distortion,
+        "kl": KL,
+        "free-bits": FreeBits,
+        "capacity": Capacity,
+        "decomposed": Decomposed,
+        "dip": DIP,
+        "mmd": MMD,
+        "sliced": Sliced,
+        "tc-critic": TotalCorrelationCritic,
+        "adversarial": AdversarialCritic,
+        "decoder-l2": DecoderL2,
+        "gradient-penalty": GradientPenalty,
+    },
     "weight": {
         "constant": weight.Constant,
         "linear": weight.Linear,
         "cyclic": weight.Cyclic,
         "sigmoid": weight.Sigmoid,
+        "geco": weight.GECO,
+        "control": weight.ControlVAE,
     },
     "train": {"plan": Plan},
     "fit": dict(after.FITS),
@@ -92,8 +133,10 @@ CHILDREN = {
     ("posterior", "net"): "encoder",
     ("likelihood", "net"): "decoder",
     ("objective", "terms"): "term",
+    ("objective", "objective"): "objective",
     ("term", "weight"): "weight",
     ("term", "capacity"): "weight",
+    ("term", "tc"): "weight",
     ("fit", "prior"): "prior",
 }
 NAMED = {("objective", "terms")}  # a mapping of name -> node
@@ -324,7 +367,7 @@ def construct(registry: str, node: Mapping[str, Any], filled: Mapping[str, Any])
         if name not in node:
             if name in filled:
                 arguments[name] = filled[name]
-        elif child and (registry, name) in NAMED:
+        elif child and (registry, name) in NAMED and value is not None:
             arguments[name] = {key: construct(child, part, filled) for key, part in node[name].items()}
         elif child and isinstance(value, Mapping):
             arguments[name] = construct(child, value, _below(constructor, node, filled))

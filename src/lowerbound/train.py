@@ -139,8 +139,9 @@ def step(state: State, x: Float[Tensor, "B *X"], c: Tensor | None = None) -> Los
 
     Raises DivergedError, before anything is changed, where the loss or a gradient is not finite.
     """
-    if not state.model.training:
-        state.model.train()
+    for part in (state.model, state.objective):
+        if not part.training:
+            part.train()
     state.optimizer.zero_grad()
     with torch.autocast(x.device.type, torch.bfloat16, enabled=state.bfloat16):
         loss: Loss = state.objective(state.model, x, c, step=state.step)
@@ -171,7 +172,7 @@ def train(state: State, source: Source, *, steps: int, batch: int, seed: int = 0
 
 def backward(state: State, loss: Loss) -> None:
     """Give each player the gradient of its own loss, and of no other."""
-    if set(loss.losses) == {"model"}:
+    if set(loss.losses) == {"model"} and len(state.optimizer.param_groups) == 1:  # a critic may sit a step out
         loss.losses["model"].backward()
         return
     groups = {group["name"]: group["params"] for group in state.optimizer.param_groups}

@@ -3,11 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, final
+from typing import Literal, final
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound.errors import UsageError
+from lowerbound.nets import unsteady
 from lowerbound.vae import Model, Trace
 
 Scalars = Mapping[str, Float[Tensor, ""]]
@@ -61,15 +63,19 @@ class Group:
 class Objective(nn.Module, ABC):
     """What is minimised: the reduction of a Trace to a Loss.
 
-    ``bound`` says what the logged elbo is to log p(x); ``samples`` is K, the latents drawn for each example;
-    ``densities_only`` says that it reads nothing of a trace but log_px, kl and kl_by_dim. Evaluation then reduces a
-    whole split at once; without it, it averages over blocks, which is another number where the loss is not linear in
-    the examples.
+    ``bound`` says what is logged as bound, or else as elbo, is to log p(x) in expectation; ``samples`` is the number of
+    latents drawn for each example; ``comparable`` says that of the losses of two steps the lower one is the better, as
+    it is not where a weight adapts; ``weighs`` says that single samples are weighed by their densities, for which the
+    networks must be functions of one example, see `check`; ``densities_only`` says that it reads nothing of a trace but
+    log_px, kl and kl_by_dim. Evaluation then reduces a whole split at once; without it, it averages over blocks, which
+    is another number where the loss is not linear in the examples.
     """
 
-    bound: ClassVar[Literal["lower", "upper"] | None] = None
+    bound: Literal["lower", "upper"] | None = None
     samples: int = 1
     densities_only: bool = False
+    comparable: bool = True
+    weighs: bool = False
 
     @abstractmethod
     def reduce(self, model: Model, trace: Trace, *, step: int = 0) -> Loss:
@@ -77,7 +83,20 @@ class Objective(nn.Module, ABC):
 
     def forward(self, model: Model, x: Float[Tensor, "B *X"], c: Tensor | None = None, *, step: int = 0) -> Loss:
         """Trace x through the model and reduce the trace."""
+        if model.training:
+            self.check(model)
         return self.reduce(model, model(x, c, samples=self.samples), step=step)
+
+    def check(self, model: Model) -> None:
+        """Raise UsageError where the networks of the model, while training, are not what the objective needs."""
+        found = unsteady(model) if self.weighs else ""
+        if found:
+            raise UsageError(
+                f"The networks of this model have {found}, and {type(self).__name__} weighs single samples by "
+                "p(x, z) / q(z|x). While training, batch norm lets these depend on the other examples of a batch, and "
+                "dropout draws another network for each sample: set norm to none or layer and dropout to 0, take "
+                "another posterior than bn-gaussian, or the objective elbo."
+            )
 
     def players(self, model: Model) -> dict[str, Group]:
         """Name who is trained: by default one player, "model", with every parameter."""

@@ -1,4 +1,4 @@
-"""Weights: numbers that may follow a schedule over the training steps. β is the weight of the KL term.
+"""Weights: numbers that may follow a schedule or what they observe. β is that of the KL, λ that of the distortion.
 
 Schedules are written in fractions of the whole training (``total`` steps, filled in by the run), so that they go on to
 their end however long it is; by hand, ``Linear(end=4, until=0.5, total=1000)`` is a warm-up of 500 steps. Steps are
@@ -7,9 +7,10 @@ counted from 0: the last is ``total - 1``, and a line with ``until=1.0`` is then
 
 import math
 from abc import ABC, abstractmethod
-from typing import Annotated, final
+from typing import Annotated, ClassVar, final
 
-from annotated_types import Ge, Gt, Le
+import torch
+from annotated_types import Ge, Gt, Le, Lt
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -23,13 +24,15 @@ Total = Annotated[int, Ge(1)]
 class Weight(nn.Module, ABC):
     """A non-negative number that may depend on the step and on what was observed (the weighted term's value).
 
-    ``end`` is the value that was asked for, which a schedule approaches.
+    ``end`` is the value that was asked for, which a schedule approaches. A weight that is ``adaptive`` has none: it
+    moves by what it observes, in training only, and its state is in buffers, saved with the objective.
     """
 
     end: float
+    adaptive: ClassVar[bool] = False
 
     @abstractmethod
-    def forward(self, step: int, observed: Float[Tensor, ""] | None = None) -> float:
+    def forward(self, step: int, observed: Float[Tensor, ""] | None = None) -> float | Float[Tensor, ""]:
         """Give the weight at a step (counted from 0)."""
 
     def _check(self, **values: float) -> None:
@@ -164,6 +167,127 @@ class Sigmoid(Weight):
         """Give the point of the curve."""
         u = max(-500.0, (step - self.middle) / self.width)  # where exp(-u) is still finite
         return self.end / (1 + math.exp(-u))
+
+
+@final
+class GECO(Weight):
+    r"""λ, the price of the distortion, raised while the distortion is above what was asked for, and lowered below it.
+
+    .. math:: \bar C_t = a \bar C_{t - 1} + (1 - a) (D_t - \kappa), \qquad
+        \lambda_{t + 1} = \lambda_t \exp(\nu \bar C_t), \qquad \lambda_0 = 1
+
+    D is the distortion of the batch in nats per example, and the mean of C begins at the first one. It is the weight of
+    a `Distortion`, beside a `KL` of weight 1: their sum is the Lagrangian of the least rate under D ≤ κ. The paper
+    leaves ν open and λ unbounded.
+
+    Reference: Taming VAEs (Rezende and Viola, 2018).
+
+    Arguments:
+        distortion: κ, the nats that are asked for.
+        speed: ν, by which log λ moves for each nat and step.
+        decay: a, of the mean of C.
+        limit: λ stays between 1 / limit and limit.
+
+    Example:
+        >>> lam = GECO(distortion=80.0, speed=0.01)
+        >>> lam(0, torch.tensor(90.0)), lam(1, torch.tensor(90.0))  # 10 nats above: λ grows by exp(0.1)
+        (tensor(1.), tensor(1.1052))
+        >>> lam.eval()(2, torch.tensor(90.0)), lam.eval()(2)  # it moves in training only
+        (tensor(1.2214), tensor(1.2214))
+    """
+
+    adaptive: ClassVar[bool] = True
+    log_weight: Tensor
+    average: Tensor
+    seen: Tensor
+
+    def __init__(
+        self,
+        distortion: float,
+        speed: Annotated[float, Gt(0)] = 1e-4,
+        decay: Annotated[float, Ge(0), Lt(1)] = 0.99,
+        limit: Annotated[float, Gt(1)] = 1e4,
+    ) -> None:
+        super().__init__()
+        if not (math.isfinite(distortion) and speed > 0 and 0 <= decay < 1 and limit > 1):
+            raise UsageError(
+                f"distortion is {distortion}, speed {speed}, decay {decay} and limit {limit}: the first is a number of "
+                "nats, the others lie above 0, between 0 and 1, and above 1."
+            )
+        self.distortion, self.speed, self.decay, self.limit = distortion, speed, decay, math.log(limit)
+        self.register_buffer("log_weight", torch.zeros(()))
+        self.register_buffer("average", torch.zeros(()))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def forward(self, step: int, observed: Float[Tensor, ""] | None = None) -> Float[Tensor, ""]:
+        """Give λ, and in training move it by what was observed, for the next step."""
+        weight = self.log_weight.exp()
+        if self.training and observed is not None and observed.isfinite():
+            c = observed.to(self.average) - self.distortion
+            self.average.copy_(c if self.seen == 0 else self.decay * self.average + (1 - self.decay) * c)
+            self.seen += 1
+            self.log_weight.add_(self.speed * self.average).clamp_(-self.limit, self.limit)
+        return weight
+
+
+@final
+class ControlVAE(Weight):
+    r"""β, moved by a PI controller until the rate is what was asked for.
+
+    .. math:: \beta_t = \frac{K_p}{1 + \exp(e_t)} + I_t + \beta_{\min}, \qquad
+        I_t = I_{t - 1} - K_i e_t, \qquad e_t = R - \mathrm{rate}_t
+
+    β is clipped to between β_min and β_max, and I to between 0 and β_max - β_min, so that β leaves a bound as soon as e
+    turns. (The paper holds I while β is beyond its bounds, where it never is once it is clipped.) It is the weight of a
+    `KL`, whose rate is in nats per example.
+
+    Reference: ControlVAE: controllable variational autoencoder (Shao et al., 2020).
+
+    Arguments:
+        rate: R, the nats that are asked for.
+        kp: K_p, of the proportional part.
+        ki: K_i, of the integral, for each nat and step.
+        least: β_min.
+        most: β_max.
+
+    Example:
+        >>> beta = ControlVAE(rate=20.0, ki=0.01)
+        >>> beta(0, torch.tensor(50.0))  # 30 nats above: 0.01 + 30 · 0.01
+        tensor(0.3100)
+        >>> beta(1, torch.tensor(50.0)), beta.eval()(2)  # it moves in training only
+        (tensor(0.6100), tensor(0.6100))
+    """
+
+    adaptive: ClassVar[bool] = True
+    integral: Tensor
+    weight: Tensor
+
+    def __init__(
+        self,
+        rate: NonNegative,
+        kp: NonNegative = 0.01,
+        ki: Annotated[float, Gt(0)] = 1e-4,
+        least: NonNegative = 0.0,
+        most: Annotated[float, Gt(0)] = 100.0,
+    ) -> None:
+        super().__init__()
+        self._check(rate=rate, kp=kp, ki=ki, least=least, most=most)
+        if ki == 0 or least >= most:
+            raise UsageError(f"ki is {ki}, least {least} and most {most}: ki lies above 0, and most above least.")
+        self.rate, self.kp, self.ki, self.least, self.most = rate, kp, ki, least, most
+        self.register_buffer("integral", torch.zeros(()))
+        self.register_buffer("weight", torch.full((), float(least)))
+
+    @torch.no_grad()
+    def forward(self, step: int, observed: Float[Tensor, ""] | None = None) -> Float[Tensor, ""]:
+        """Give β, in training after it was moved by what was observed."""
+        if self.training and observed is not None and observed.isfinite():
+            e = self.rate - observed.to(self.integral)
+            self.integral.sub_(self.ki * e).clamp_(0.0, self.most - self.least)
+            proportional = self.kp * torch.sigmoid(-e)
+            self.weight.copy_((proportional + self.integral + self.least).clamp(self.least, self.most))
+        return self.weight.clone()
 
 
 def as_weight(value: "float | Weight") -> Weight:
