@@ -24,7 +24,7 @@ class _Levels(constraints.Constraint):
         return ((k - k.round()).abs() < CLOSE) & (value > -STEP / 2) & (value < 1 + STEP / 2)
 
 
-on_levels = _Levels()  # type: ignore[no-untyped-call]
+on_levels = _Levels()
 
 
 def all_levels(batch_shape: Shape, like: Tensor) -> Float[Tensor, "256 ..."]:
@@ -96,4 +96,5 @@ class Levels(Distribution):
     def sample(self, sample_shape: Shape = torch.Size()) -> Float[Tensor, "..."]:  # noqa: B008
         """Draw levels."""
         k = Categorical(logits=self.logits, validate_args=False).sample(torch.Size(sample_shape))
-        return k.to(self.logits.dtype) / (LEVELS - 1)
+        x: Tensor = k.to(self.logits.dtype) / (LEVELS - 1)
+        return x

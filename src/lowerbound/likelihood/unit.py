@@ -22,6 +22,7 @@ class Bernoulli(Likelihood):
     well, but not a likelihood: see `lowerbound.dist.CrossEntropy`. Wherever its number is shown, this is said.
 
     Example:
+        >>> import torch
         >>> from lowerbound.nets import ConvDecoder
         >>> px = Bernoulli(ConvDecoder(16, (1, 28, 28)))(torch.randn(1, 5, 16))
         >>> px.batch_shape, px.event_shape
@@ -47,6 +48,7 @@ class ContinuousBernoulli(Likelihood):
     Reference: The continuous Bernoulli (Loaiza-Ganem and Cunningham, 2019).
 
     Example:
+        >>> import torch
         >>> from lowerbound.nets import MLP
         >>> px = ContinuousBernoulli(MLP((2,), (1, 8, 8)))(torch.zeros(5, 2))
         >>> px.log_prob(torch.rand(5, 1, 8, 8)).shape

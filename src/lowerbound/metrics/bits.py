@@ -31,7 +31,8 @@ def bits_per_dimension(nats: float, px: Distribution) -> float:
         >>> round(bits_per_dimension(float(-px.log_prob(torch.zeros(1, 8, 8))), px), 4)
         8.0
     """
-    if not px.support.is_discrete:
+    support = px.support
+    if support is None or not support.is_discrete:
         raise UsageError(
             "Bits per dimension are of a probability, and p(x|z) here is a density, which depends on the unit of the "
             "pixels. Take a likelihood of 8-bit images, such as --set model.likelihood.kind=discretised-logistic."
@@ -53,4 +54,4 @@ def counts(px: Distribution, x: Float[Tensor, "B *X"]) -> bool:
         support = px.support
     except NotImplementedError:  # an own distribution need not say
         return False
-    return bool(support.is_discrete) and bool(support.check(x).all())
+    return support is not None and support.is_discrete and bool(support.check(x).all())
