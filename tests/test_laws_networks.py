@@ -13,7 +13,7 @@ from torch import nn
 from lowerbound import nets, spec
 from lowerbound.errors import UsageError
 
-SHAPES = [(1, 28, 28), (3, 13, 21), (2, 9, 4), (1, 8, 8)]
+SHAPES = [(1, 28, 28), (3, 13, 21), (2, 9, 4)]
 SMALL = {"hidden": [6, 5], "channels": [4, 6]}
 VECTORS = {"mlp", "gated-mlp"}
 LATENTS = 3
@@ -42,7 +42,7 @@ def given_to(registry: str, shape: tuple[int, ...], n: int, dtype: torch.dtype =
     return torch.rand(n, *shape, dtype=dtype) if registry == "encoder" else torch.randn(n, LATENTS, dtype=dtype)
 
 
-@pytest.mark.parametrize(("registry", "kind", "shape"), cases())
+@pytest.mark.parametrize(("registry", "kind", "shape"), list(cases()))
 @pytest.mark.parametrize("norm", ["none", "batch", "layer"])
 def test_a_network_maps_what_it_says_and_every_parameter_learns(
     registry: str, kind: str, shape: tuple[int, ...], norm: str
@@ -57,10 +57,12 @@ def test_a_network_maps_what_it_says_and_every_parameter_learns(
         for name, p in net.named_parameters():
             assert p.grad is not None, name
             seen[name] = max(seen[name], float(p.grad.abs().max()))
+        if min(seen.values()) > 0:
+            break
     assert [name for name, most in seen.items() if most == 0] == []
 
 
-@pytest.mark.parametrize(("registry", "kind", "shape"), cases())
+@pytest.mark.parametrize(("registry", "kind", "shape"), list(cases()))
 def test_in_evaluation_mode_each_example_is_alone_and_float64_stays(
     registry: str, kind: str, shape: tuple[int, ...]
 ) -> None:
@@ -88,7 +90,7 @@ def test_networks_run_in_bfloat16_under_autocast(registry: str, norm: str) -> No
 
 
 @given(st.integers(1, 4), st.integers(4, 33), st.integers(4, 33), st.integers(1, 2), st.integers(0, 2))
-@settings(max_examples=30, derandomize=True, deadline=None)
+@settings(max_examples=20, derandomize=True, deadline=None)
 def test_decoders_give_any_size_back(c: int, h: int, w: int, depth: int, blocks: int) -> None:
     channels = [3, 2][:depth]
     for kind in ("conv", "gated-conv", "resnet"):

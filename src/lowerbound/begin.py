@@ -20,8 +20,10 @@ from lowerbound.errors import DataError, StorageError, UsageError
 from lowerbound.job import Job
 from lowerbound.objective import Objective
 from lowerbound.run import Run, program
-from lowerbound.train import Plan, start
+from lowerbound.train import Plan, rehearse, start
 from lowerbound.vae import VAE, Model
+
+REHEARSED = 8  # images, or fewer where a batch has fewer
 
 
 def pick_device(name: str) -> torch.device:
@@ -123,10 +125,12 @@ def _assemble(spec: specs.Spec, source: Source, model: Model, device: torch.devi
     objective = specs.build_objective(spec, plan.steps(len(source.train)), len(source.train)).to(device)
     if plan.patience and not objective.comparable:
         raise UsageError(
-            "train.patience waits for a lower loss, and where a weight adapts (λ or β) no loss says which weights are "
-            "better: set patience to null."
+            "train.patience waits for a lower loss, and where a weight adapts (λ or β) or a critic learns no loss "
+            "says which weights are better: set patience to null."
         )
-    state = start(model.to(device), objective, plan, len(source.train))
+    x, _ = source.batch(0, min(plan.batch, REHEARSED), seed=spec["seed"])
+    rehearse(model.to(device), objective, x.to(device))
+    state = start(model, objective, plan, len(source.train))
     return Job(Run(Path(), spec), source.to(device), state, plan)
 
 

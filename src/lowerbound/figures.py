@@ -46,6 +46,7 @@ DPI = 150
 # what is drawn over the training: its hint, and the room that its title takes
 PANELS = {
     "elbo": ("higher is better", 28),
+    "bound": ("higher is better", 40),
     "distortion": ("lower is closer", 58),
     "rate": ("what the latents carry", 28),
     "loss": ("what is minimised", 28),

@@ -33,9 +33,9 @@ CROSS_ENTROPY = (
     "<code>--recipe sigma-vae</code> (for photographs) or <code>--binarise dynamic</code>.</p>"
 )
 POINT = (
-    "<p>The posterior of this model is a point: each input has one code, without a spread. A point has no density, so that "
-    "there is no rate, no elbo and no log p(x) to be bounded; what is measured is the distortion. Samples are drawn "
-    "from the prior, and are as good as the recipe has pulled the codes towards it.</p>"
+    "<p>The posterior of this model is a point: each input has one code, without a spread. A point has no density, so "
+    "that there is no rate, no elbo and no log p(x) to be bounded; what is measured is the distortion. Samples are "
+    "drawn from the prior, and are as good as the recipe has pulled the codes towards it.</p>"
 )
 SCRIPT = """
 for (const block of document.querySelectorAll(".command")) {
@@ -227,6 +227,8 @@ def _cards(c: Content) -> str:
 def _under(c: Content, name: str) -> str:
     """Say what β or C is: the end of a schedule, or the same all along."""
     begun, ended = _schedule(c, name)
+    if (c.metrics.get(name) or {}).get("adaptive"):
+        return "where it was moved to"
     if begun != ended:
         return "end of its schedule"
     return {"beta": "weight of the rate", "lambda": "weight of the distortion", "capacity": "nats of rate"}[name]
@@ -354,7 +356,9 @@ def _course_of_a_point(c: Content) -> str:
     if len(rows) < 2:
         return "There are too few validations to say how it went."
     way = "fell" if rows[-1]["distortion"] <= rows[0]["distortion"] else "rose"
-    return f"From the first validation to the last the distortion {way} {_from_to(rows[0], rows[-1], 'distortion')} nats."
+    return (
+        f"From the first validation to the last the distortion {way} {_from_to(rows[0], rows[-1], 'distortion')} nats."
+    )
 
 
 def _schedule(c: Content, name: str) -> tuple[float, float]:
@@ -417,8 +421,8 @@ def _hardly_begun(c: Content, idle: int) -> str:
 def _by_variance(c: Content, lost: list[int]) -> str:
     why = "" if c.pointlike else " The KL of each is not known, so that whether they cost rate is not known either."
     return (
-        f"{counted(len(lost), 'latent')} {_verb(len(lost), 'is', 'are')} not in use ({_names(lost)}): over the {c.split} "
-        f"{c.noun} the variance of the mean is at most {ACTIVE}.{why}"
+        f"{counted(len(lost), 'latent')} {_verb(len(lost), 'is', 'are')} not in use ({_names(lost)}): over the "
+        f"{c.split} {c.noun} the variance of the mean is at most {ACTIVE}.{why}"
     )
 
 
@@ -561,7 +565,9 @@ def _measures(c: Content) -> str:
 
 def _measured(c: Content, splits: Sequence[str]) -> list[str]:
     """Name what was measured: the ledger and the loss first, then the plain values of the terms."""
-    first = [name for name in ("elbo", "distortion", "rate", "loss") if any(name in c.metrics[s] for s in splits)]
+    first = [
+        name for name in ("elbo", "bound", "distortion", "rate", "loss") if any(name in c.metrics[s] for s in splits)
+    ]
     others = [name for s in splits for name, value in c.metrics[s].items() if isinstance(value, float)]
     return [*first, *dict.fromkeys(name for name in others if name not in {*first, *WEIGHED})]
 
@@ -698,9 +704,9 @@ or more. It has <b>collapsed</b> where its KL is lower: its posterior is then th
 
 def _reading_of_a_point(c: Content) -> str:
     return f"""<h2>How to read this page</h2>
-<p><b>Distortion</b> is what is lost on the way through the code: −log p(x|z) of an input under its own code. Lower means
-closer reconstructions. The <b>loss</b> is what was minimised: the distortion and the penalties that the recipe adds.
-The ± is one standard error of the mean over the split.</p>
+<p><b>Distortion</b> is what is lost on the way through the code: −log p(x|z) of an input under its own code. Lower
+means closer reconstructions. The <b>loss</b> is what was minimised: the distortion and the penalties that the recipe
+adds. The ± is one standard error of the mean over the split.</p>
 <p>A latent is <b>in use</b> where its code varies over the inputs (variance above {ACTIVE}).</p>
 """
 

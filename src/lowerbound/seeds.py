@@ -121,6 +121,6 @@ def _spread(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "deviation": statistics.stdev(row[name] for row in rows) if len(rows) > 1 else None,
             "each": [row[name] for row in rows],
         }
-        for name in ("elbo", "distortion", "rate", "loss", "active")
+        for name in ("elbo", "bound", "distortion", "rate", "loss", "active")
         if all(row.get(name) is not None for row in rows)
     }

@@ -134,6 +134,38 @@ def start(model: Model, objective: Objective, plan: Plan, images: int) -> State:
     return State(model, objective, optimizer, lambda t: plan.factor(t, total), plan.clip, ema, half)
 
 
+def rehearse(model: Model, objective: Objective, x: Float[Tensor, "B *X"], c: Tensor | None = None) -> None:
+    """Take the loss and the gradient of one step, and change nothing: what cannot be trained is refused beforehand.
+
+    Raises UsageError where the objective has no meaning for the model, and where a learned prior would never move.
+
+    Example:
+        >>> from lowerbound import likelihood, nets, objective, posterior, prior, vae
+        >>> parts = posterior.Gaussian(nets.MLP((3,)), 2), prior.Scaled(2), likelihood.Bernoulli(nets.MLP((2,), (3,)))
+        >>> rehearse(vae.VAE(*parts), objective.Elbo(), torch.rand(8, 3))
+    """
+    training = model.training
+    before = [(buffer, buffer.clone()) for buffer in [*model.buffers(), *objective.buffers()]]
+    try:
+        with rng.noise(0, "rehearsal"):
+            loss: Loss = objective(model.train(), x, c, step=0)
+        _prior_moves(model, torch.stack(list(loss.losses.values())).sum())
+    finally:
+        model.train(training)
+        for buffer, value in before:
+            buffer.copy_(value)
+
+
+def _prior_moves(model: Model, total: Float[Tensor, ""]) -> None:
+    prior = dict(getattr(model, "prior", nn.Module()).named_parameters())
+    if prior and all(g is None for g in torch.autograd.grad(total, list(prior.values()), allow_unused=True)):
+        raise UsageError(
+            f"Nothing that is minimised reads the prior (its {', '.join(prior)}): it would stay as it was drawn. Add a "
+            "term that does, such as --set objective.terms.kl.kind=kl, or take a prior without parameters: "
+            "--set model.prior.kind=standard"
+        )
+
+
 def step(state: State, x: Float[Tensor, "B *X"], c: Tensor | None = None) -> Loss:
     """Take one step of gradient descent on a batch.
 

@@ -242,10 +242,11 @@ def _with_error(value: float, error: float | None) -> str:
 
 def _price(spec: specs.Spec) -> str:
     """Say β, or the end and kind of its schedule."""
-    weights = [term["weight"] for term in spec["objective"]["terms"].values() if term["kind"] in ("kl", "free-bits")]
-    if not weights:
+    found = recipes.beta_of(spec["objective"])
+    if found is None:
         return ""
-    return f" (β = {weights[0]:g})" if isinstance(weights[0], float | int) else f" (β {weights[0]['kind']})"
+    _, weight = found
+    return f" (β = {weight:g})" if isinstance(weight, float | int) else f" (β {weight['kind']})"
 
 
 def _networks(spec: specs.Spec) -> str:
@@ -411,6 +412,7 @@ def listing(what: str) -> None:
     if what == "recipes":
         for name, recipe in recipes.RECIPES.items():
             say(f"{name}\n  {recipe.about}\n  {recipe.citation}")
+            say(f"  expect: {recipe.expect}")
             if recipe.sets:
                 say(f"  sets {json.dumps(recipe.sets, ensure_ascii=False)}")
         return

@@ -1,6 +1,7 @@
 """What the networks share: how axes are folded, how sizes halve, and what may stand after a layer."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Lt, MinLen
@@ -68,7 +69,7 @@ def odds(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         >>> odds([(28, 21), (14, 10), (7, 5)])
         [(0, 0), (0, 1)]
     """
-    pairs = list(zip(sizes[:-1], sizes[1:], strict=True))[::-1]
+    pairs = list(pairwise(sizes))[::-1]
     return [(large[0] - 2 * small[0], large[1] - 2 * small[1]) for large, small in pairs]
 
 
@@ -81,8 +82,8 @@ def after(width: int, norm: Norm, dropout: Dropout, act: nn.Module, images: bool
     """
     batch = nn.BatchNorm2d if images else nn.BatchNorm1d
     # one group of all channels: the layer norm of an image, and of a vector too
-    norms = {"none": [], "batch": [batch(width)], "layer": [nn.GroupNorm(1, width)]}[norm]
-    return [*norms, act, *([nn.Dropout(dropout)] if dropout else [])]
+    norms: dict[Norm, list[nn.Module]] = {"none": [], "batch": [batch(width)], "layer": [nn.GroupNorm(1, width)]}
+    return [*norms[norm], act, *([nn.Dropout(dropout)] if dropout else [])]
 
 
 def unsteady(module: nn.Module) -> str:
