@@ -258,3 +258,11 @@ def test_several_groups_of_latents_are_refused_in_words(name: str) -> None:
     one = trace_of(torch.randn(1, 4, 2, dtype=F64))
     with pytest.raises(UsageError, match="one group of latents"):
         CRITICS[name]()(Trace(one.x, one.latents * 2, one.px), 0)
+
+
+@EACH
+def test_no_loss_says_which_step_was_best_where_a_critic_learns_and_two_of_a_kind_are_refused(name: str) -> None:
+    assert Elbo({"kl": KL()}).comparable
+    assert not Elbo({"kl": KL(), "critic": CRITICS[name]()}).comparable
+    with pytest.raises(UsageError, match="players of the same name"):
+        Elbo({"one": CRITICS[name](), "two": CRITICS[name]()})

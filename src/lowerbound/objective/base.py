@@ -65,10 +65,10 @@ class Objective(nn.Module, ABC):
 
     ``bound`` says what is logged as bound, or else as elbo, is to log p(x) in expectation; ``samples`` is the number of
     latents drawn for each example; ``comparable`` says that of the losses of two steps the lower one is the better, as
-    it is not where a weight adapts; ``weighs`` says that single samples are weighed by their densities, for which the
-    networks must be functions of one example, see `check`; ``densities_only`` says that it reads nothing of a trace but
-    log_px, kl and kl_by_dim. Evaluation then reduces a whole split at once; without it, it averages over blocks, which
-    is another number where the loss is not linear in the examples.
+    it is not where a weight adapts or a critic learns; ``weighs`` says that single samples are weighed by their
+    densities, for which the networks must be functions of one example, see `check`; ``densities_only`` says that it
+    reads nothing of a trace but log_px, kl and kl_by_dim. Evaluation then reduces a whole split at once; without it, it
+    averages over blocks, which is another number where the loss is not linear in the examples.
     """
 
     bound: Literal["lower", "upper"] | None = None

@@ -59,7 +59,11 @@ class Elbo(Objective):
         self.samples, self.gradient, self.weighs = samples, gradient, gradient == "stl"
         self.terms = nn.ModuleDict({"distortion": Distortion(), "kl": KL()} if terms is None else terms)
         self.densities_only = all(getattr(term, "densities_only", False) for term in self.terms.values())
-        self.comparable = not any(isinstance(part, Weight) and part.adaptive for part in self.terms.modules())
+        names = [name for term in self._terms() for name in term.players()]
+        if len(set(names)) < len(names):
+            raise UsageError(f"Two terms bring players of the same name ({', '.join(names)}): leave one of them out.")
+        adapts = any(isinstance(part, Weight) and part.adaptive for part in self.terms.modules())
+        self.comparable = not adapts and not names  # what two critics say of two steps is no order of them
 
     def players(self, model: Model) -> dict[str, Group]:
         """Name the model, and beside it the players that terms bring along."""
