@@ -8,7 +8,7 @@ train: .venv/run  ## set up, train the β-VAE on MNIST, and say where the report
 	$(BIN)/lowerbound train
 
 test: .venv/dev  ## set up with the development extras, and run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: .venv/dev  ## ruff (lint and format) and the type checker
 	$(BIN)/ruff check .

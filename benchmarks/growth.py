@@ -1,6 +1,6 @@
 """Growth: images/s and peak memory of training against batch size, latents, image side and samples.
 
-    .venv-bench/bin/python benchmarks/growth.py      # about six minutes; also draws results/growth.png
+    .venv-bench/bin/python benchmarks/growth.py      # about six minutes
 
 Each point is a process of its own. One thing is varied at a time from the default: batch 128, 16 latents, side 28,
 one sample. The images are noise, made in memory: time and memory do not depend on what they show.
@@ -17,7 +17,7 @@ wait_briefly()  # as the command line does, before torch is loaded
 
 import json
 
-from common import HERE, save, spread
+from common import save, spread
 
 AXES = {
     "batch": [16, 32, 64, 128, 256, 512, 1024],
@@ -59,27 +59,6 @@ def case(batch: int, latents: int, side: int, samples: int) -> dict[str, Any]:
     return {"images/s": spread(speeds[1:]), "MiB beyond torch": round(peak / 1024, 1), "bfloat16": job.state.bfloat16}
 
 
-def draw(found: dict[str, list[dict[str, Any]]]) -> None:
-    """Draw the cost of an image (of a pixel, of a sample) and the memory along each axis."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 5), layout="constrained")
-    axes = figure.subplots(2, len(found))
-    for column, (name, points) in enumerate(found.items()):
-        x = [point[name] for point in points]
-        unit = {"side": lambda v: (v / 28) ** 2, "samples": lambda v: v}.get(name, lambda v: 1)
-        cost = [1e6 / point["images/s"]["median"] / unit(point[name]) for point in points]
-        per = {"side": "784 pixels", "samples": "sample"}.get(name, "image")
-        axes[0, column].plot(x, cost, "o-")
-        axes[0, column].set(xscale="log", ylim=(0, None), title=f"µs a {per}", xlabel=name)
-        axes[1, column].plot(x, [point["MiB beyond torch"] for point in points], "o-", color="C1")
-        axes[1, column].set(xscale="log", ylim=(0, None), title="peak MiB beyond torch", xlabel=name)
-        for row in (0, 1):
-            axes[row, column].set_xticks(x, [str(v) for v in x])
-            axes[row, column].minorticks_off()
-    figure.savefig(HERE / "results" / "growth.png", dpi=110)
-
-
 def main() -> None:
     """Measure every point, each in its own process."""
     if sys.argv[1:2] == ["--case"]:
@@ -93,7 +72,6 @@ def main() -> None:
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
             found.setdefault(name, []).append({**point, **json.loads(output.splitlines()[-1])})
             print(found[name][-1], file=sys.stderr, flush=True)
-    draw(found)
     save("growth", {"seconds a round": SECONDS, "rounds": ROUNDS, **found})
 
 

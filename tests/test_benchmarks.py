@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,13 @@ def test_a_result_says_how_it_was_made(path: Path) -> None:
     for name in ("started", "threads", "flags", "machine", "versions"):
         assert env[name], name
     assert "/" not in env["command"].split()[0]
+
+
+def test_every_plot_is_there_and_shown() -> None:
+    plots = {path.name for path in (FOLDER / "results").glob("*.png")}
+    shown = {
+        match[1] for match in re.finditer(r"!\[[^]]+\]\(results/([\w-]+\.png)\)", (FOLDER / "README.md").read_text())
+    }
+    drawn = set(re.findall(r'^    "([\w-]+)": \w+,$', (FOLDER / "plots.py").read_text(), re.M))
+    assert plots == shown == {f"{name}.png" for name in drawn}
+    assert len(plots) >= 6
