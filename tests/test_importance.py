@@ -15,7 +15,7 @@ from torch.distributions import Independent, Normal
 
 import linear
 from lowerbound import data, likelihood, metrics, nets, oracle, posterior, prior, spec
-from lowerbound.dist import draw
+from lowerbound.dist import Flow, draw
 from lowerbound.errors import UsageError
 from lowerbound.objective import Distortion, Elbo, Group, Importance, Lagging, Loss, Objective, Renyi, WakeSleep
 from lowerbound.objective.gradient import log_mean_exp
@@ -330,6 +330,25 @@ def test_at_the_exact_posterior_the_gradient_vanishes_draw_by_draw(objective: Ob
     assert torch.autograd.grad(total, model.posterior.mu.bias)[0].abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("gradient", ["total", "stl", "dreg"])
+def test_a_family_that_scores_its_own_draws_has_the_gradients_of_one_that_does_not(gradient: str) -> None:
+    """The Gaussian as a flow of one affine map: its own score does not pass z, where the draws are weighed twice."""
+    model, x = linear.model(exact=False), linear.data(5)
+    objective, seen = Importance(3, groups=2, gradient=gradient), []  # type: ignore[arg-type]
+    for flow in (False, True):
+        params = model.posterior.params(x).detach().requires_grad_()
+        mu, logvar = params.chunk(2, -1)
+        noise = Independent(Normal(torch.zeros_like(mu), torch.ones_like(mu)), 1)
+        affine = torch.distributions.AffineTransform(mu, torch.exp(0.5 * logvar), event_dim=1)
+        q = Flow(noise, [affine]) if flow else model.posterior.dist(params)
+        torch.manual_seed(3)
+        z, log_q = draw(q, 6)
+        assert (log_q is not None) is flow
+        trace = Trace(x, (Latent(z, q, model.prior(), log_q),), model.likelihood(z))
+        seen.append(torch.autograd.grad(objective.reduce(model, trace).losses["model"], params)[0])
+    torch.testing.assert_close(seen[0], seen[1], rtol=1e-9, atol=1e-12)
+
+
 def replicated(objective: Objective, n: int, samples: int, seed: int, off: float = 0.4) -> Tensor:
     """n independent gradients of one image's parameters (μ, log σ²) of q, which are off the exact ones by so much."""
     model, x = linear.model(exact=True), linear.data(1)
@@ -453,7 +472,7 @@ LOWER = [kind for kind in spec.REGISTRIES["objective"] if made(kind).bound == "l
 
 @pytest.mark.parametrize("kind", LOWER)
 def test_a_lower_bound_is_below_log_p_and_rises_with_the_samples(kind: str) -> None:
-    """Over 60 seeds: mean ≤ exact + 4 standard errors (false alarm 3e-5 for each), and the means of 1, 5 and 25
+    """Over 40 seeds: mean ≤ exact + 4 standard errors (false alarm 3e-5 for each), and the means of 1, 5 and 25
     samples rise, by more than 4 standard errors where it is the samples that are weighed.
     """
     x, model, objective = linear.data(), linear.model(exact=False), made(kind).eval()
@@ -462,14 +481,14 @@ def test_a_lower_bound_is_below_log_p_and_rises_with_the_samples(kind: str) -> N
     with torch.no_grad():
         for k in (1, 5, 25):
             terms = []
-            for seed in range(60):
+            for seed in range(40):
                 torch.manual_seed(seed)
                 terms.append(objective.reduce(model, model(x, samples=k)).terms)
             weighs = "bound" in terms[0]
             values[k] = torch.stack([found.get("bound", found["elbo"]) for found in terms])
-            assert values[k].mean() <= exact + 4 * values[k].std() / 60**0.5
+            assert values[k].mean() <= exact + 4 * values[k].std() / 40**0.5
     for few, many in ((1, 5), (5, 25)):
-        error = (values[few].var() / 60 + values[many].var() / 60).sqrt()
+        error = (values[few].var() / 40 + values[many].var() / 40).sqrt()
         assert values[many].mean() - values[few].mean() > (4 * error if weighs else -4 * error)
 
 
