@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lowerbound import after as after
     from lowerbound import data as data
     from lowerbound import dist as dist
     from lowerbound import explore as explore
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = "data dist explore figures likelihood metrics nets objective posterior prior spec train"
+_MODULES = "after data dist explore figures likelihood metrics nets objective posterior prior spec train"
 _NAMES = {
     "gallery": "codes interpolate manifold reconstruct sample traverse",
     "begin": "embed evaluate fit resume",

@@ -168,7 +168,9 @@ def reopen(
 ) -> Job:
     """Open a run to go on with it, from its newest checkpoint or from that of step ``at``.
 
-    ``fit`` is another node of that name for its spec: a trained run is then evaluated anew under another prior. Raises UsageError where there is none of that step; StorageError where it is damaged, and offers another, or where
+    ``fit`` is another node of that name for its spec: a trained run is then evaluated anew under another prior.
+
+    Raises UsageError where there is none of that step; StorageError where it is damaged, and offers another, or where
     a finished run has none.
     """
     run = Run.open(path, own, given)
