@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -142,13 +143,8 @@ def training(setting: Setting) -> Iterator[Row]:
     px = likelihood.Gaussian(nn.Linear(LATENTS, PIXELS), sigma="learned")
     model = VAE(q, prior.Standard(LATENTS), px).to(setting.device)
     objective = Elbo()
-    plan = Plan(
-        lr=0.03,
-        batch=200,
-        epochs=100 if setting.quick else 200,
-        warmup=0.0,
-        precision="bfloat16" if setting.bfloat16 else "float32",
-    )
+    precision: Literal["float32", "bfloat16"] = "bfloat16" if setting.bfloat16 else "float32"
+    plan = Plan(lr=0.1, batch=500, epochs=75 if setting.quick else 200, precision=precision)
     state = start(model, objective, plan, len(x))
     for _ in train(state, source, steps=plan.steps(len(x)), batch=plan.batch, seed=setting.seed):
         pass
@@ -197,7 +193,7 @@ def known_model() -> oracle.Linear:
     g = torch.Generator().manual_seed(3)
     q, _ = torch.linalg.qr(torch.randn(PIXELS, LATENTS, generator=g, dtype=torch.float64))
     b = torch.randn(PIXELS, generator=g, dtype=torch.float64)
-    return oracle.Linear(q * torch.tensor([2.0, 1.2], dtype=torch.float64), b, SIGMA)
+    return oracle.Linear(q * torch.tensor([1.8, 0.8], dtype=torch.float64), b, SIGMA)
 
 
 def beside(known: oracle.Linear, x: Float[Tensor, "N D"]) -> tuple[VAE, Float[Tensor, "N L"], Float[Tensor, "N L"]]:
