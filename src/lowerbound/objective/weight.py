@@ -178,7 +178,7 @@ class GECO(Weight):
 
     D is the distortion of the batch in nats per example, and the mean of C begins at the first one. It is the weight of
     a `Distortion`, beside a `KL` of weight 1: their sum is the Lagrangian of the least rate under D ≤ κ. The paper
-    leaves ν open and λ unbounded.
+    leaves ν open and λ unbounded; a limit keeps λ from piling up while the model is untrained and far above κ.
 
     Reference: Taming VAEs (Rezende and Viola, 2018).
 
@@ -204,9 +204,9 @@ class GECO(Weight):
     def __init__(
         self,
         distortion: float,
-        speed: Annotated[float, Gt(0)] = 1e-4,
-        decay: Annotated[float, Ge(0), Lt(1)] = 0.99,
-        limit: Annotated[float, Gt(1)] = 1e4,
+        speed: Annotated[float, Gt(0)] = 1e-3,
+        decay: Annotated[float, Ge(0), Lt(1)] = 0.9,
+        limit: Annotated[float, Gt(1)] = 10.0,
     ) -> None:
         super().__init__()
         if not (math.isfinite(distortion) and speed > 0 and 0 <= decay < 1 and limit > 1):
