@@ -419,11 +419,15 @@ def _hardly_begun(c: Content, idle: int) -> str:
 
 
 def _by_variance(c: Content, lost: list[int]) -> str:
-    why = "" if c.pointlike else " The KL of each is not known, so that whether they cost rate is not known either."
-    return (
-        f"{counted(len(lost), 'latent')} {_verb(len(lost), 'is', 'are')} not in use ({_names(lost)}): over the "
-        f"{c.split} {c.noun} the variance of the mean is at most {ACTIVE}.{why}"
-    )
+    if c.pointlike:
+        why = f"variance of the code is at most {ACTIVE}: {_names(lost)}."
+    else:
+        why = (
+            f"variance of the mean is at most {ACTIVE}. The KL of each is not known, so that whether they cost rate is "
+            f"not known either: {_names(lost)}."
+        )
+    some = f"{counted(len(lost), 'latent')} {_verb(len(lost), 'is', 'are')}"
+    return f"{some} not in use: over the {c.split} {c.noun} the {why}"
 
 
 def _states(latents: int, lost: list[int], flat: list[int]) -> str:
