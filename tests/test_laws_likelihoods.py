@@ -269,12 +269,21 @@ def test_the_numbers_of_a_mixture_are_logits_locations_and_scales() -> None:
     part = likelihood.DiscretisedLogisticMixture(Constant(y.flatten()), components=2).double()
     x = torch.tensor([[0.0, 100 / 255, 1.0]], dtype=torch.float64)
     pi = torch.softmax(y[:2], 0).numpy()
-    mu, s = (y[2:4] + torch.tensor([[0.25], [0.75]])).numpy(), (y[4:].exp() + 1e-4).numpy()
+    mu, s = (y[2:4] + torch.tensor([[0.25], [0.75]])).numpy(), ((y[4:] - 2).exp() + 1e-4).numpy()
     low = np.where(x.numpy() == 0, -np.inf, x.numpy() - 1 / 510)
     high = np.where(x.numpy() == 1, np.inf, x.numpy() + 1 / 510)
     mass = scipy.stats.logistic.cdf(high, mu, s) - scipy.stats.logistic.cdf(low, mu, s)
     found = part(Z[:1]).log_prob(x).item()
     assert found == pytest.approx(np.log((pi * mass).sum(0)).sum(), rel=1e-9)
+
+
+def test_a_discretised_logistic_is_scipys_with_the_tails_at_its_ends() -> None:
+    mu, s = torch.tensor([0.1, 0.4, 1.2]).double(), torch.tensor([0.3, -1.0, 0.0]).double()
+    part = likelihood.DiscretisedLogistic(Constant(torch.cat([mu, s])), sigma="each").double()
+    x, scale = np.array([[0.0, 100 / 255, 1.0]]), (s - 2).exp().numpy() + 1e-4
+    law = scipy.stats.logistic(mu.numpy(), scale)
+    mass = law.cdf(np.where(x == 1, np.inf, x + 1 / 510)) - law.cdf(np.where(x == 0, -np.inf, x - 1 / 510))
+    assert part(Z[:1]).log_prob(torch.from_numpy(x)).item() == pytest.approx(np.log(mass).sum(), rel=1e-9)
 
 
 def test_the_numbers_of_a_categorical_are_its_levels_in_order() -> None:

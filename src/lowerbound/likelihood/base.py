@@ -79,6 +79,7 @@ class LocationScale(Likelihood):
 
     words: ClassVar[tuple[str, ...]] = ("learned", "pixel", "image", "each")
     least: ClassVar[float] = 1e-3
+    begin: ClassVar[float] = 0.0  # of log σ, where parameters or the network's numbers are 0
 
     def __init__(self, net: nn.Module, sigma: float | str, unit: bool, shape: Sequence[int] | None) -> None:
         super().__init__()
@@ -89,7 +90,7 @@ class LocationScale(Likelihood):
         if sigma == "pixel" and shape is None:
             raise UsageError("sigma is 'pixel', one for each position: say of which shape, such as shape=(1, 28, 28).")
         if sigma in ("learned", "pixel"):
-            self.log_sigma = nn.Parameter(torch.zeros(tuple(shape) if sigma == "pixel" and shape else ()))
+            self.log_sigma = nn.Parameter(torch.full(tuple(shape) if sigma == "pixel" and shape else (), self.begin))
 
     @classmethod
     def numbers(cls, **arguments: Any) -> int:
@@ -116,7 +117,7 @@ class LocationScale(Likelihood):
         if not isinstance(self.sigma, str):
             return mu.new_tensor(self.sigma)  # a float32 tensor on the way would round it
         if s is None:
-            s = self.log_sigma.to(mu)
-        elif self.sigma == "image":
+            return self.log_sigma.exp().to(mu) + self.least
+        if self.sigma == "image":
             s = s.mean(dim=tuple(range(-event, 0)), keepdim=True)
-        return s.exp() + self.least
+        return torch.exp(s + self.begin) + self.least

@@ -16,6 +16,7 @@ from lowerbound.errors import UsageError
 from lowerbound.likelihood.base import Likelihood, LocationScale, Scale, pixels
 
 LEAST = 1e-4  # of a scale: a fortieth of a level, at which a level can be as good as certain
+BEGIN = -2.0  # of log s: at s = 1, seven times as wide, all levels are alike and learning begins slowly
 
 
 @final
@@ -25,7 +26,7 @@ class DiscretisedLogistic(LocationScale):
     .. math:: P(x|z) = \prod_i \sigma\left(\frac{x_i + 1/510 - \mu_i(z)}{s}\right)
         - \sigma\left(\frac{x_i - 1/510 - \mu_i(z)}{s}\right), \quad x_i \in \{0, 1/255, \dots, 1\}
 
-    The end levels take the tails. μ is any number, so that black and white may be certain.
+    The end levels take the tails. μ is any number, so that black and white may be certain. s begins at e⁻².
 
     Reference: Improved variational inference with inverse autoregressive flow (Kingma et al., 2016).
 
@@ -44,6 +45,7 @@ class DiscretisedLogistic(LocationScale):
 
     levels: ClassVar[int | None] = 256
     least: ClassVar[float] = LEAST
+    begin: ClassVar[float] = BEGIN
 
     def __init__(self, net: nn.Module, sigma: Scale = "each", shape: Sequence[int] | None = None) -> None:
         super().__init__(net, sigma, unit=False, shape=shape)
@@ -59,8 +61,8 @@ class DiscretisedLogisticMixture(Likelihood):
 
     .. math:: P(x|z) = \prod_i \sum_{m=1}^M \pi_{im} P(x_i; \mu_{im}, s_{im}), \quad \pi = \mathrm{softmax}
 
-    The network gives 3 M numbers a pixel: logits, locations and log scales, each for all components. The locations
-    begin spread over [0, 1].
+    The network gives 3 M numbers a pixel: logits, locations and log scales, each for all components. They begin with
+    locations spread over [0, 1] and scales of e⁻².
 
     Reference: PixelCNN++: improving the PixelCNN with discretized logistic mixture likelihood and other modifications
     (Salimans, Karpathy, Chen and Kingma, 2017), whose channels depend on each other.
@@ -93,7 +95,7 @@ class DiscretisedLogisticMixture(Likelihood):
         y, event = pixels(self.net, z, self.numbers(components=self.components))
         logits, mu, s = y.movedim(0, -1).chunk(3, dim=-1)
         begin = (torch.arange(self.components, dtype=y.dtype, device=y.device) + 0.5) / self.components
-        parts = DiscretisedLogisticDistribution(mu + begin, s.exp() + LEAST, validate_args=False)
+        parts = DiscretisedLogisticDistribution(mu + begin, torch.exp(s + BEGIN) + LEAST, validate_args=False)
         px = MixtureSameFamily(Choice(logits=logits, validate_args=False), parts, validate_args=False)
         return Independent(px, event, validate_args=False)
 

@@ -165,7 +165,7 @@ class StudentT(LocationScale):
     Example:
         >>> from lowerbound.nets import MLP
         >>> px = StudentT(MLP((2,), (3,)), df="learned")(torch.zeros(5, 2))
-        >>> round(float(px.base_dist.df.max()), 4)
+        >>> round(float(px.base_dist.df.detach().max()), 4)
         5.0
     """
 
