@@ -19,7 +19,7 @@ from lowerbound.dist import Flow, draw
 from lowerbound.errors import UsageError
 from lowerbound.objective import Distortion, Elbo, Group, Importance, Lagging, Loss, Objective, Renyi, WakeSleep
 from lowerbound.objective.gradient import log_mean_exp
-from lowerbound.train import Plan, start, step
+from lowerbound.train import Plan, rehearse, start, step
 from lowerbound.vae import VAE, Latent, Model, Trace
 
 K, B, L, D = 6, 4, 2, 3
@@ -689,6 +689,14 @@ def test_lagging_lets_the_posterior_have_the_objectives_gradient_and_leaves_othe
     piwae, both = gradients(small(), inner, x), gradients(small(), Lagging(inner, total=10, inner=1), x)
     assert all(torch.equal(piwae[name], both[name]) for name in piwae)
     assert set(Lagging(inner, total=10).players(small())) == {"posterior", "model"}
+
+
+def test_a_learned_prior_is_seen_to_move_though_it_lags() -> None:
+    """Before a training it is asked whether anything reads the prior, at a step at which all of the model moves."""
+    parts = small()
+    model = VAE(parts.posterior, prior.Scaled(2), parts.likelihood)
+    for inner in (Elbo(), WakeSleep(), Importance(3, groups=2, partial=True)):
+        rehearse(model, Lagging(inner, total=50), torch.randn(7, 3))
 
 
 def test_lagging_is_its_objective_to_whoever_measures() -> None:

@@ -148,7 +148,7 @@ def rehearse(model: Model, objective: Objective, x: Float[Tensor, "B *X"], c: Te
     before = [(buffer, buffer.clone()) for buffer in [*model.buffers(), *objective.buffers()]]
     try:
         with rng.noise(0, "rehearsal"):
-            loss: Loss = objective(model.train(), x, c, step=0)
+            loss: Loss = objective(model.train(), x, c, step=10**9)  # after all schedules, when all of it moves
         _prior_moves(model, torch.stack(list(loss.losses.values())).sum())
     finally:
         model.train(training)
