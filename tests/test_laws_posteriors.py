@@ -5,6 +5,7 @@ Densities are checked in float64. A member without a density is asked what can b
 
 import ast
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 
 import lowerbound
 from grids import INPUTS, member, moved, on_a_grid
-from lowerbound import flows, likelihood, nets, posterior, prior, recipes, spec
+from lowerbound import flows, job, likelihood, nets, posterior, prior, recipes, spec
+from lowerbound.data import tensor
 from lowerbound.dist import Dirac, Flow, draw, has_density
 from lowerbound.errors import UsageError
 from lowerbound.posterior import Posterior
@@ -348,12 +350,34 @@ def test_batch_norm_keeps_the_mean_rate_of_a_batch_above_its_bound() -> None:
     torch.testing.assert_close(kl_divergence(q(x), prior.Standard(3).double()()).mean(), bound, rtol=1e-3, atol=0)
 
 
+def test_the_running_statistics_keep_nothing_of_where_they_began() -> None:
+    """After one batch evaluation gives what training gave, but for n - 1 in place of n, so that the bound holds."""
+    q: Any = member("posterior", "bn-gaussian", 3)
+    x, p = data(64), prior.Standard(3).double()()
+    mean = q(x).mean.detach()
+    torch.testing.assert_close(q.eval()(x).mean - q.beta, (mean - q.beta) * (63 / 64) ** 0.5, rtol=1e-5, atol=1e-6)
+    assert kl_divergence(q(x), p).mean() >= 0.5 * 3 * q.gamma**2 * 62 / 64
+    for _ in range(5):
+        q.train()(x)
+    torch.testing.assert_close(q.eval()(x).mean - q.beta, (mean - q.beta) * (63 / 64) ** 0.5, rtol=1e-5, atol=1e-6)
+
+
 def test_batch_norm_of_the_posterior_uses_running_statistics_in_evaluation_and_refuses_a_batch_of_one() -> None:
     q = made("bn-gaussian")
     torch.testing.assert_close(q(data(1)).mean, q(data()).mean[:1])
     with pytest.raises(UsageError, match="larger batches"):
         q.train()(data(1))
     assert nets.unsteady(q) == "batch norm"
+
+
+def test_asking_whether_a_number_is_a_likelihood_leaves_running_statistics_alone() -> None:
+    q = made("bn-gaussian").float()
+    decoder = nets.MLP((2,), (INPUTS,), hidden=(8,))
+    model = VAE(q, prior.Standard(2), likelihood.Gaussian(decoder, sigma=1.0)).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert job.likelihood_note(model, tensor(data(20), validation=5, test=5))["density"]
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 # defects that other libraries have
@@ -386,6 +410,42 @@ def test_samples_of_a_flow_are_trained_with_the_flow() -> None:
     plain = kl_divergence(d.base, p())
     assert (rate - plain).abs().min() > 1e-6
     torch.testing.assert_close(rate, d.log_prob(z) - p().log_prob(z))
+
+
+def test_a_flow_begins_with_the_gaussian_of_its_parameters() -> None:
+    """μ and log σ² are the base's; a spline is the identity beyond 5 σ, so that σ can be read off it there."""
+    for kind in ("planar", "householder", "iaf", "spline"):
+        q = made(kind)
+        params = q.params(data())
+        mu, sigma = params[:, :2], (0.5 * params[:, 2:4]).exp()
+        d = q.dist(params)
+        assert isinstance(d, Flow)
+        if kind == "spline":
+            torch.testing.assert_close(d.image(torch.full((B, 2), -6.0).double()), mu - 6 * sigma)
+        else:
+            torch.testing.assert_close(d.base.mean, mu)
+            torch.testing.assert_close(d.base.variance, sigma.square())
+
+
+def passes(module: Any, run: Callable[[], Any]) -> int:
+    """How often the networks of the maps are asked."""
+    count: list[int] = []
+    hooks = [f.hyper.register_forward_hook(lambda *_: count.append(1)) for f in module.flow.maps]
+    run()
+    for hook in hooks:
+        hook.remove()
+    return len(count)
+
+
+def test_the_fast_direction_of_a_posterior_is_drawing_and_that_of_a_prior_the_density() -> None:
+    """One pass through each network, where the other direction takes one for each latent."""
+    for part, fast in (("iaf", "draw"), ("spline", "draw"), ("maf", "score"), ("nsf", "score")):
+        module: Any = made(part, 4) if fast == "draw" else member("prior", part, 4)
+        d = module(data(1)) if fast == "draw" else module()
+        drawing = passes(module, lambda d=d: draw(d, 3))
+        scoring = passes(module, lambda d=d: d.log_prob(torch.zeros(3, 1, 4, dtype=torch.float64)))
+        quick, slow = (drawing, scoring) if fast == "draw" else (scoring, drawing)
+        assert quick == len(module.flow.maps) < 4 <= slow
 
 
 # zuko

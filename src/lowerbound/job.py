@@ -273,9 +273,13 @@ def likelihood_note(model: Model, source: Source) -> dict[str, Any]:
         return {"name": type(model).__name__, "density": None, "note": ""}
     splits = [split for split in ("test", "validation") if len(getattr(source, split))] or ["train"]
     blocks = [source.blocks(split) for split in splits]
+    training = model.training
+    model.eval()  # in training batch norm would take statistics of this one image
     with torch.inference_mode():
         first, _ = next(iter(source.blocks(splits[0], 1)))
         support = model.likelihood(model.encode(first)).support
+    model.train(training)
+    with torch.inference_mode():
         # stops at the first block that fails
         density = all(bool(support.check(x).all()) for x, _ in itertools.chain(*blocks))
     pixels = "grey pixels" if source.shape[0] == 1 else "pixels between 0 and 1"

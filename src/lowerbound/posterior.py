@@ -16,6 +16,8 @@ from lowerbound.dist import Flow, FullNormal
 from lowerbound.errors import UsageError
 from lowerbound.nets import Size, Sizes
 
+DECAY = 0.9  # of a batch's weight in the running statistics of batch norm, with each batch after it
+
 
 class Posterior(nn.Module, ABC):
     """A module whose forward gives q(z|x), in two steps: what the network says, and the distribution made of it.
@@ -238,8 +240,8 @@ class BatchNormGaussian(Headed):
         \tfrac12 \sum_i (\gamma^2 + \beta_i^2) \ge \tfrac12 D \gamma^2
 
     γ is fixed and β learned. The bound is that of the mean over a batch in training, against the standard normal, and
-    up to the 1e-5 that batch norm adds to each variance. In evaluation running statistics take the batch's place, and
-    the bound holds as far as they are the data's.
+    up to the 1e-5 that batch norm adds to each variance. In evaluation running means of the statistics take the batch's
+    place, and the bound holds as far as they are the data's.
 
     In training the q of one example depends on the rest of its batch: the elbo is then one of the batch, and an
     estimator that weighs or pairs single examples, or that sends something else than data through the network, is not
@@ -280,6 +282,10 @@ class BatchNormGaussian(Headed):
         m, logvar = super().params(x, c).chunk(2, dim=-1)
         if self.training and len(m) < 2:
             raise UsageError("A batch of one has no spread to normalise by: train a bn-gaussian on larger batches.")
+        if self.training:  # the weights of a mean without bias, so that nothing is left of where the buffers began
+            assert self.norm.num_batches_tracked is not None
+            n = int(self.norm.num_batches_tracked) + 1
+            self.norm.momentum = (1 - DECAY) / (1 - DECAY**n)
         return torch.cat([self.gamma * self.norm(m) + self.beta, logvar], dim=-1)
 
     def dist(self, params: Float[Tensor, "*B P"]) -> Distribution:

@@ -133,6 +133,9 @@ class Vamp(Prior):
     learned: the paper cuts it off there, which would stop its gradient. Pseudo-inputs begin near the grey 0.05, or near
     0 where the data are any reals.
 
+    Each density is one of every component: of K posteriors that are autoregressive flows it takes D passes for each
+    of them, so few components are as many as one can afford.
+
     Raises UsageError for a posterior without a density, or with batch norm or dropout: q(z|u) is then not a function
     of u, and in training the pseudo-inputs would move the running statistics of the data.
 
