@@ -17,11 +17,11 @@ import lowerbound
 from commandline import call, run
 from lowerbound import data, dist, doctor, likelihood, nets, posterior, prior, strided, train, vae
 from lowerbound.dist import flow, mixture
-from lowerbound.doctor import command, grid
+from lowerbound.doctor import closed, command, grid
 from lowerbound.doctor.table import verdict
 from lowerbound.errors import ProofError, UsageError
 from lowerbound.metrics import bounds
-from lowerbound.objective import KL, Distortion, Elbo, Loss, importance
+from lowerbound.objective import KL, Distortion, Elbo, Loss, decomposed, gradient, importance, weight
 from lowerbound.spec import REGISTRIES, register
 
 Patch = pytest.MonkeyPatch
@@ -129,6 +129,13 @@ def double_variance(right: Any, self: Any, c: Any = None) -> Any:
 def variance_for_deviation(right: Any, self: Any, params: Tensor) -> Any:
     mu, logvar = params.chunk(2, dim=-1)
     return Independent(Normal(mu, logvar.exp(), validate_args=False), 1, validate_args=False)
+
+
+def in_columns(batch: int, images: int) -> Tensor:
+    """The weights as peers have them: a stride of batch + 1 over rows of batch + 1 numbers fills two columns."""
+    w = torch.full((batch, batch), 1 / (batch - 1), dtype=torch.float64)
+    w[:, 0], w[:, 1] = 1 / images, (images - batch + 1) / (images * (batch - 1))
+    return w.log()
 
 
 def variance_in_the_draw(q: Any, samples: int) -> Any:
@@ -246,6 +253,22 @@ PLANTED: dict[str, tuple[str, Callable[[Patch], None]]] = {
         "densities",
         lambda m: instead(m, mixture.Mixture, "log_prob", lambda right, *args: right(*args) + math.log(3)),
     ),
+    "stratified weights in columns for a diagonal": (
+        "decomposition",
+        lambda m: m.setattr(closed, "log_weights", in_columns),
+    ),
+    "stratified weights counted for each latent": (
+        "decomposition",
+        lambda m: instead(m, decomposed, "log_aggregate", lambda right, *args: (2 * right(*args)[0], right(*args)[1])),
+    ),
+    "a score that is not held": (
+        "estimators",
+        lambda m: (
+            m.setattr(gradient, "pathwise", lambda trace, *args, **kwargs: trace)
+            or m.setattr(importance, "pathwise", lambda trace, *args, **kwargs: trace)
+        ),
+    ),
+    "a warm-up that ends short": ("schedules", lambda m: instead(m, weight.Linear, "forward", scaled(0.9))),
     "a weight gradient with its axes turned": (
         "convolutions",
         lambda m: instead(m, strided, "weight_gradient", lambda right, *args: right(*args).transpose(2, 3)),

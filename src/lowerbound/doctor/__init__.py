@@ -20,12 +20,15 @@ CHECKS: dict[str, Check] = {
     "importance": closed.importance,
     "finite": closed.finite,
     "training": closed.training,
+    "decomposition": closed.decomposition,
     "convolutions": closed.convolutions,
     "likelihoods": members.likelihoods,
     "divergences": members.divergences,
     "densities": members.densities,
     "bounds": members.bounds,
     "gradients": members.gradients,
+    "estimators": members.estimators,
+    "schedules": members.schedules,
 }
 
 __all__ = ["CHECKS", "FALSE_ALARM", "Check", "Row", "Setting", "Table", "composition", "examine", "perform"]

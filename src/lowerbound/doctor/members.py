@@ -22,6 +22,7 @@ from lowerbound.vae import VAE, Latent, Model
 
 SHAPE, LATENTS, STEP = (1, 2, 2), 2, 1e-6
 MOST = 4_000_000  # pixels that are drawn at once
+REPEATS = 100
 SENSES: dict[str, tuple[Literal["at most", "at least"], str]] = {
     "lower": ("at most", "below"),
     "upper": ("at least", "above"),
@@ -183,6 +184,55 @@ def _bound(
     yield Row(f"bound of {kind}, {word} log p(x)", exact, mean, rounding(exact), error, sense=sense)
     drawn_bounds = _drawn_bounds(tight, objective, x, setting.many(150))
     yield drawn(f"bound of {kind} at the exact posterior: log p(x)", exact, drawn_bounds)
+
+
+def estimators(setting: Setting) -> Iterator[Row]:
+    """Say of every gradient that an objective offers beside the total one that it vanishes where it must.
+
+    Such an estimator changes no value; and at the exact posterior it gives the posterior's parameters nothing, draw by
+    draw, since nothing there depends on them but through z.
+    """
+    known = known_model()
+    x = known.draw(IMAGES, setting.seed)
+    there, exact = x.float().to(setting.device), known.vae(exact=True).float().to(setting.device)
+    near = beside(known, x)[0].to(setting.device)
+    for kind in specs.REGISTRIES["objective"]:
+        field = next((field for field in specs.describe("objective", kind) if field.name == "gradient"), None)
+        for choice in field.type.split(" or ") if field else ():
+            word = choice.strip('"')
+            if word != "total":
+                yield from tried(f"{kind}, {word}", partial(_estimator, kind, word, exact, near, there))
+
+
+def _estimator(kind: str, word: str, exact: Model, near: Model, x: Float[Tensor, "N D"]) -> Iterator[Row]:
+    other = make_objective({"kind": kind, "gradient": word}).to(x.device)
+    loss = other(exact, x).losses["model"]
+    found = torch.autograd.grad(loss, [p for name, p in exact.named_parameters() if name.startswith("posterior")])
+    largest = max(float(g.abs().max()) for g in found)
+    yield Row(f"gradient {word} of {kind} at the exact posterior, the largest", 0.0, largest, 2e-5)
+    total, off = make_objective({"kind": kind}).to(x.device), []
+    for _ in range(REPEATS):
+        seed, values = int(torch.randint(2**62, ())), []
+        for objective in (total, other):
+            torch.manual_seed(seed)
+            with torch.no_grad():
+                terms = objective(near, x).terms
+            values.append(terms.get("bound", -terms["loss"]))
+        off.append(values[1] - values[0])
+    yield drawn(f"bound of {kind} under the gradient {word}, less that under total", 0.0, torch.stack(off))
+
+
+def schedules(setting: Setting) -> Iterator[Row]:
+    """Say of every schedule whether it ends at the value that was asked for; what adapts has no such value."""
+    for kind in specs.REGISTRIES["weight"]:
+        yield from tried(kind, partial(_schedule, kind))
+
+
+def _schedule(kind: str) -> Iterator[Row]:
+    node = {"kind": kind, **{f.name: 4.0 for f in specs.describe("weight", kind) if f.required or f.name == "end"}}
+    weight = specs.construct("weight", specs.complete("weight", node, kind), {"total": 1000})
+    if not getattr(weight, "adaptive", False):
+        yield Row(f"{kind} weight after the last step", 4.0, weight(1000), 1e-3)
 
 
 def _drawn_bounds(model: Model, objective: Objective, x: Tensor, repeats: int) -> Tensor:
