@@ -128,6 +128,22 @@ def recipe(found: Result) -> str:
     return table(["set", "validation −elbo"], rows)
 
 
+def recipes(found: Result) -> str:
+    """Losses at the beginning and the end, and what was measured after it."""
+    rows = []
+    for row in found["rows"]:
+        measured = row["validation"]
+        figures = [
+            f"{measured[name]:.1f}" if name in measured else "" for name in ("elbo", "bound", "distortion", "rate")
+        ]
+        rows.append(
+            [f"`{row['recipe']}`", f"{row['loss of the first steps']:,.1f}", f"{row['loss of the last steps']:,.1f}"]
+        )
+        rows[-1] += figures
+    first, last = f"loss, first {found['smooth']} steps", f"last {found['smooth']} of {found['steps']}"
+    return table(["recipe", first, last, "validation elbo", "bound", "distortion", "rate"], rows)
+
+
 WRITERS: dict[str, Callable[[Result], str]] = {
     "throughput": throughput,
     "quality-mlp": quality,
@@ -140,6 +156,7 @@ WRITERS: dict[str, Callable[[Result], str]] = {
     "memory": memory,
     "recipe-conv": recipe,
     "recipe-mlp": recipe,
+    "recipes": recipes,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from lowerbound import begin, compose, metrics, recipes, spec
+from lowerbound import begin, compose, metrics, progress, recipes, seeds, spec, verbs
 from lowerbound.data import Source
 from lowerbound.errors import UsageError
 from lowerbound.job import Job
@@ -78,13 +78,16 @@ def test_a_recipe_trains_with_finite_numbers_and_resumes(name: str, source: Sour
 
 
 @pytest.mark.parametrize("name", ["aae", "iwae", "rae-l2"])
-def test_a_recipe_comes_to_its_report(name: str, source: Source, tmp_path: Path) -> None:
+def test_a_recipe_comes_to_its_report(
+    name: str, source: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What has no elbo shows none anywhere; what has a tighter bound shows it."""
     job = begin.prepare(small(name, source), source, name=name, out=tmp_path / "run", device="cpu")
     with job.run.lock():
-        for _ in job.steps():
-            pass
+        lines = [progress.line(record, job, 1.0, 0) for record in job.steps()]
         run = job.finish()
+    verbs.evaluate(str(run.path), "test", None, False)
+    lines.append(capsys.readouterr().out)
     found, page = run.metrics["test"], (run.path / "report.html").read_text()
     card = (run.path / "README.md").read_text()
     rows = run.history
@@ -92,6 +95,8 @@ def test_a_recipe_comes_to_its_report(name: str, source: Source, tmp_path: Path)
     pointlike = name != "iwae"
     for there in (found, *rows):
         assert ("elbo" in there, "rate" in there) == (not pointlike, not pointlike)
+    assert all(("elbo" in line) is not pointlike and "distortion" in line for line in lines)
+    assert all(("loss" in line) is pointlike for line in lines)
     assert ("There is no elbo here" in page) is pointlike
     assert ("| elbo |" in card) is not pointlike
     assert "| distortion |" in card
@@ -103,6 +108,20 @@ def test_a_recipe_comes_to_its_report(name: str, source: Source, tmp_path: Path)
     if name == "aae":
         assert all("adversary_loss" in row for row in rows)
         assert "adversary_loss" in page
+
+
+def test_seeds_without_an_elbo_are_told_by_their_distortion(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"distortion": 80.0 + i, "loss": 81.0 + i, "active": 3, "kl_by_dim": None} for i in range(3)]
+    spread = {"seeds": [0, 1, 2], "split": "test", **seeds._spread(rows)}
+    monkeypatch.setattr(seeds, "spread", lambda folder: spread)
+    verbs._conclude_group(Path("runs/ae"))
+    out = capsys.readouterr().out
+    assert "distortion 81.00 ± 1.00 nats" in out
+    assert "loss 82.00 ± 1.00 nats" in out
+    assert "elbo" not in out
+    assert "rate" not in out
 
 
 def test_every_published_recipe_is_there() -> None:
