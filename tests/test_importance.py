@@ -122,6 +122,16 @@ def test_power_means_are_exact_near_zero_and_far_from_it(power: float) -> None:
     np.testing.assert_allclose(found, want.astype(float), rtol=1e-12)
 
 
+@pytest.mark.parametrize("power", [0.1, -0.1, -0.05])
+def test_power_means_of_weights_far_apart_stay_finite_in_float32(power: float) -> None:
+    x = torch.tensor([0.0, -3000.0, -2999.0], requires_grad=True)
+    found = log_mean_exp(x, 0, power)
+    want = (scipy.special.logsumexp(power * x.detach().double().numpy()) - math.log(3)) / power
+    assert found.item() == pytest.approx(want, rel=1e-6)
+    (gradient,) = torch.autograd.grad(found, x)
+    assert torch.allclose(gradient, (power * x.detach()).softmax(0), atol=1e-5)
+
+
 def test_the_order_one_is_the_elbo_and_is_come_to_smoothly() -> None:
     one = logged(Renyi(1.0, 6))["bound"]
     assert one == pytest.approx(float(fixed()[1].mean()), rel=1e-12)

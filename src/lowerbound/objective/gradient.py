@@ -130,7 +130,8 @@ def log_mean_exp(x: Float[Tensor, "..."], dim: int, power: float = 1.0) -> Float
 
     .. math:: \frac1a \log \frac1K \sum_k \exp(a x_k)
 
-    Near a = 0 it is r + log1p(mean expm1(a (x - r))) / a, with r the greatest x, in which nothing cancels.
+    Near a = 0 it is r + log1p(mean expm1(a (x - r))) / a, in which nothing cancels; r is the greatest x, or where a < 0
+    the least, so that nothing overflows.
 
     Example:
         >>> log_mean_exp(torch.tensor([1.0, 5.0]).log(), 0)  # log 3
@@ -142,5 +143,6 @@ def log_mean_exp(x: Float[Tensor, "..."], dim: int, power: float = 1.0) -> Float
         return x.mean(dim)
     if abs(power) > 0.1:
         return (torch.logsumexp(power * x, dim) - math.log(x.shape[dim])) / power
-    top = x.detach().amax(dim, keepdim=True)
-    return top.squeeze(dim) + torch.log1p(torch.expm1(power * (x - top)).mean(dim)) / power
+    fixed = x.detach()
+    r = fixed.amax(dim, keepdim=True) if power > 0 else fixed.amin(dim, keepdim=True)
+    return r.squeeze(dim) + torch.log1p(torch.expm1(power * (x - r)).mean(dim)) / power
