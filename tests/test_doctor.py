@@ -21,7 +21,20 @@ from lowerbound.doctor import closed, command, grid
 from lowerbound.doctor.table import verdict
 from lowerbound.errors import ProofError, UsageError
 from lowerbound.metrics import bounds
-from lowerbound.objective import KL, Distortion, Elbo, Loss, decomposed, gradient, importance, weight
+from lowerbound.objective import (
+    KL,
+    Distortion,
+    Elbo,
+    Importance,
+    Lagging,
+    Loss,
+    Objective,
+    WakeSleep,
+    decomposed,
+    gradient,
+    importance,
+    weight,
+)
 from lowerbound.spec import REGISTRIES, register
 
 Patch = pytest.MonkeyPatch
@@ -355,6 +368,12 @@ def test_examining_a_composition_leaves_it_as_it_is() -> None:
     assert model.training
     assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("inner", [Elbo(), Importance(samples=2, gradient="dreg"), WakeSleep(samples=2)])
+def test_what_lags_at_first_is_examined_when_all_of_it_moves(inner: Objective) -> None:
+    model, source = example()
+    assert composition(model, source, "gradients", objective=Lagging(inner, total=1000)).failed == []
 
 
 class Spare(nn.Module):

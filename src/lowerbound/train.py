@@ -18,6 +18,7 @@ from lowerbound.objective import Loss, Objective
 from lowerbound.vae import Model
 
 Fraction = Annotated[float, Ge(0), Le(1)]
+LATE = 10**9  # a step after all schedules, when all of a model moves
 
 
 @final
@@ -148,7 +149,7 @@ def rehearse(model: Model, objective: Objective, x: Float[Tensor, "B *X"], c: Te
     before = [(buffer, buffer.clone()) for buffer in [*model.buffers(), *objective.buffers()]]
     try:
         with rng.noise(0, "rehearsal"):
-            loss: Loss = objective(model.train(), x, c, step=10**9)  # after all schedules, when all of it moves
+            loss: Loss = objective(model.train(), x, c, step=LATE)
         _prior_moves(model, torch.stack(list(loss.losses.values())).sum())
     finally:
         model.train(training)

@@ -21,7 +21,7 @@ from lowerbound.doctor.table import Check, Row, Setting, drawn, mean_of
 from lowerbound.errors import UsageError
 from lowerbound.objective import Objective
 from lowerbound.run import Run
-from lowerbound.train import Plan, backward, start
+from lowerbound.train import LATE, Plan, backward, start
 from lowerbound.vae import Model, Trace
 
 BATCH, BATCHES = 16, 8
@@ -138,7 +138,7 @@ def gradients(model: Model, objective: Objective, source: Source, setting: Setti
     for i in range(BATCHES):
         state.optimizer.zero_grad()
         x = source.batch(i * BATCH, BATCH, seed=setting.seed)[0]
-        backward(state, objective(model, x, step=i))
+        backward(state, objective(model, x, step=LATE))
         for name, p in named:
             if p.grad is not None:
                 broken |= set() if p.grad.isfinite().all() else {name}
@@ -152,9 +152,9 @@ def gradients(model: Model, objective: Objective, source: Source, setting: Setti
         return
     model, objective = model.eval().to(setting.exact).double(), objective.eval().to(setting.exact).double()
     x = _batch(source, IMAGES).to(setting.exact).double()
-    player = mover(objective(model, x).losses)
+    player = mover(objective(model, x, step=LATE).losses)
     params = objective.players(model)[player].params
-    yield derivative(f"derivative of the loss, {player}", lambda: objective(model, x).losses[player], params)
+    yield derivative(f"derivative of the loss, {player}", lambda: objective(model, x, step=LATE).losses[player], params)
 
 
 def _listed(names: set[str]) -> str:
