@@ -464,6 +464,16 @@ def test_the_gradient_of_the_gradient_penalty_is_the_finite_difference(kind: str
         assert float(gradient.flatten()[i]) == pytest.approx((up - down) / (2 * h), rel=1e-5)
 
 
+def test_a_gradient_penalty_refuses_batch_norm_in_the_decoder_while_training() -> None:
+    """Its estimate would be of all slopes of a batch, and not of each image's in its own code alone."""
+    model = vae(nets.MLP((2,), (3,), hidden=(6,), activation="tanh", norm="batch"), 2, 3)
+    x = torch.rand(4, 3, dtype=F64)
+    with pytest.raises(UsageError, match=r"batch norm in the decoder.*set norm"):
+        GradientPenalty().reduce(model.train(), model(x), 0)
+    model.eval()
+    assert GradientPenalty().reduce(model, model(x), 0).terms["gradient_penalty"] > 0
+
+
 def test_penalties_are_the_same_in_an_evaluation_where_no_graph_is() -> None:
     """Of one pixel each projection is exact: no noise is in the numbers."""
     decoder = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lowerbound.dist import full_precision
 from lowerbound.errors import UsageError
+from lowerbound.nets import unsteady
 from lowerbound.objective.base import Loss
 from lowerbound.objective.terms import Term, vector, weighed
 from lowerbound.objective.weight import NonNegative, Weight, as_weight
@@ -70,10 +71,11 @@ class GradientPenalty(Term):
 
     μ is the mean of p(x|z). One random v for each code makes one backward pass of it, without bias (the gradient of the
     sum of all pixels, which is v = 1, is another number). The pass goes through the graph by which the trace was made;
-    where there is none, as in an evaluation, the codes are decoded once more. Nothing else is to connect two examples:
-    batch norm in the decoder adds its own terms.
+    where there is none, as in an evaluation, the codes are decoded once more.
 
-    Raises UsageError where p(x|z) has no mean in closed form, and for several groups of latents.
+    Raises UsageError where p(x|z) has no mean in closed form, for several groups of latents, and in training where
+    batch norm in the decoder connects the examples: the estimate would then hold the slopes of one's image in another's
+    code too.
 
     Reference: From variational to deterministic autoencoders (Ghosh et al., 2020); the estimate is that of A stochastic
     estimator of the trace of the influence matrix for Laplacian smoothing splines (Hutchinson, 1990).
@@ -102,6 +104,12 @@ class GradientPenalty(Term):
     def reduce(self, model: Model, trace: Trace, step: int) -> Loss:
         """Give λ times the mean squared norm, and log it."""
         latent = vector(trace, "The gradient penalty")
+        if model.training and "batch norm" in unsteady(getattr(model, "likelihood", model)):
+            raise UsageError(
+                "The gradient penalty is of each code's own image, and while training, batch norm in the decoder makes "
+                "an image depend on the other codes of a batch: set norm of the likelihood's net to none or layer, or "
+                "take decoder-l2."
+            )
         learns = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.enable_grad(), full_precision(latent.z):
             z, mu = _graph(model, trace, latent, learns)
