@@ -99,6 +99,7 @@ class Trace:
         x: the batch.
         latents: the groups of latents.
         px: p(x|z), with batch shape (K, B).
+        c: what all of them were given, if anything.
 
     Example:
         >>> from torch.distributions import Independent, Normal
@@ -112,6 +113,7 @@ class Trace:
     x: Float[Tensor, "B *X"]
     latents: tuple[Latent, ...]
     px: Distribution
+    c: Tensor | None = None
 
     @cached_property
     def density(self) -> bool:
@@ -272,7 +274,7 @@ class VAE(Model):
         q = self.posterior(x, c)
         p = self.prior(c)
         z, log_q = draw(q, samples)
-        return Trace(x, (Latent(z, q, p, log_q),), self.likelihood(z, c))
+        return Trace(x, (Latent(z, q, p, log_q),), self.likelihood(z, c), c)
 
     def encode(self, x: Float[Tensor, "B *X"], c: Tensor | None = None) -> Float[Tensor, "B *event"]:
         """Give the code of each x: the posterior's centre."""

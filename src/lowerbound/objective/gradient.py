@@ -91,7 +91,7 @@ def pathwise(trace: Trace, who: str, *, through: bool = False) -> Trace:
     log_q = log_q - (held - held.detach())
     found = Latent(latent.z, latent.q, latent.p, log_q)
     vars(found).update(log_p=latent.log_p, kl=log_q - latent.log_p, kl_by_dim=_by_dim(latent))
-    seen = Trace(trace.x, (found,), trace.px)
+    seen = Trace(trace.x, (found,), trace.px, trace.c)
     vars(seen).update(log_px=trace.log_px)  # scored once: scoring may move a buffer
     return seen
 

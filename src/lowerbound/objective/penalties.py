@@ -127,7 +127,7 @@ def _graph(
         if learns and latent.z.requires_grad:
             return latent.z, trace.px.mean
         z = latent.z.clone().requires_grad_()
-        return z, model.decode(z)
+        return z, model.decode(z, trace.c)
     except NotImplementedError:
         raise UsageError(
             f"p(x|z) is a {type(trace.px).__name__} without a mean in closed form: there is no gradient to penalise. "

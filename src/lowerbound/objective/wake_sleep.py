@@ -22,8 +22,8 @@ class WakeSleep(Objective):
         - s \, \mathbb E_{p(z', x')} \log q(z'|x')
 
     The draws z and the weights w̃ = w / Σ w are held fixed: awake, q is fitted to the posterior that they stand for; and
-    asleep, to dreams (z', x') of the model, one for each example. What is logged as bound is the model's, the
-    importance-weighted one, in nats per example. An evaluation does not dream.
+    asleep, to dreams (z', x') of the model, one for each example, given its c. What is logged as bound is the model's,
+    the importance-weighted one, in nats per example. An evaluation does not dream.
 
     Raises UsageError for several groups of latents, a posterior that has no density at a given z, or, asleep, another
     model than a VAE.
@@ -59,17 +59,18 @@ class WakeSleep(Objective):
         bound = log_mean_exp(log_w, 0).mean()
         fit = -(log_w.detach().softmax(0) * log_q).sum(0).mean()
         if self.sleep and self.training:
-            fit = torch.lerp(fit, self._dream(model, trace.x), self.sleep)
+            fit = torch.lerp(fit, self._dream(model, trace), self.sleep)
         terms = {**ledger(trace), "bound": bound.detach(), "loss": -bound.detach()}
         return Loss({"posterior": fit, "model": -bound}, terms)
 
-    def _dream(self, model: Model, x: Float[Tensor, "B *X"]) -> Float[Tensor, ""]:
+    def _dream(self, model: Model, trace: Trace) -> Float[Tensor, ""]:
         if not isinstance(model, VAE):
             raise UsageError(
                 f"The sleep phase draws from a prior and a likelihood; {type(model).__name__} has none: set sleep to 0."
             )
         with torch.no_grad():
-            z = model.prior().sample((len(x),))
-            dreamt = model.likelihood(z).sample()
-        log_q: Tensor = model.posterior(dreamt).log_prob(z)
+            p = model.prior(trace.c)
+            z = p.sample(() if p.batch_shape else (len(trace.x),))  # of a prior given c, one for each c
+            dreamt = model.likelihood(z, trace.c).sample()
+        log_q: Tensor = model.posterior(dreamt, trace.c).log_prob(z)
         return -log_q.mean()
