@@ -144,6 +144,14 @@ def recipes(found: Result) -> str:
     return table(["recipe", first, last, "validation elbo", "bound", "distortion", "rate"], rows)
 
 
+def product(found: Result) -> str:
+    """How many combinations train, and the words that refuse the others."""
+    sizes = " × ".join(f"{n} {axis}" for axis, n in found["axes"].items())
+    rows = [["trained and evaluated", f"{found['trained']:,}"]]
+    rows += [[words, f"{n:,}"] for words, n in found["refused"].items()]
+    return table([sizes, "combinations"], rows)
+
+
 WRITERS: dict[str, Callable[[Result], str]] = {
     "throughput": throughput,
     "quality-mlp": quality,
@@ -157,6 +165,7 @@ WRITERS: dict[str, Callable[[Result], str]] = {
     "recipe-conv": recipe,
     "recipe-mlp": recipe,
     "recipes": recipes,
+    "product": product,
 }
 
 

@@ -124,6 +124,16 @@ def test_seeds_without_an_elbo_are_told_by_their_distortion(
     assert "rate" not in out
 
 
+def test_every_objective_became_better_on_mnist() -> None:
+    """By the benchmark's result file: the loss falls wherever the losses of two steps can be compared."""
+    found = json.loads((Path(__file__).parent.parent / "benchmarks" / "results" / "recipes.json").read_text())
+    assert [row["recipe"] for row in found["rows"]] == list(recipes.RECIPES)
+    for row in found["rows"]:
+        first, last = row["loss of the first steps"], row["loss of the last steps"]
+        assert last < first or not row["comparable"], row["recipe"]
+        assert row["validation"]["distortion"] < 550, row["recipe"]  # what the first steps have
+
+
 def test_every_published_recipe_is_there() -> None:
     asked = (
         "control-vae geco beta-tcvae factor-vae dip-vae-i dip-vae-ii info-vae wae-mmd swae iwae miwae ciwae piwae dreg "

@@ -40,9 +40,10 @@ def _importance(**arguments: Any) -> dict[str, Any]:
     return {"objective": {"kind": "importance", **arguments}}
 
 
-def _point(**terms: Any) -> dict[str, Any]:
-    """Set an autoencoder: one code for each input, the squared error, and some terms in place of the KL."""
-    return {"model": {"posterior": {"kind": "dirac"}, "likelihood": SQUARED}, **_terms(**{"kl": None, **terms})}
+def _point(likelihood: Mapping[str, Any] | None = None, **terms: Any) -> dict[str, Any]:
+    """Set an autoencoder: one code for each input, a likelihood, and some terms in place of the KL."""
+    given = {} if likelihood is None else {"likelihood": dict(likelihood)}
+    return {"model": {"posterior": {"kind": "dirac"}, **given}, **_terms(**{"kl": None, **terms})}
 
 
 RECIPES: dict[str, Recipe] = {
@@ -57,7 +58,8 @@ RECIPES: dict[str, Recipe] = {
         "the rate is weighted by β, which is 4 where nothing else is said",
         "Higgins et al., β-VAE: learning basic visual concepts with a constrained variational framework, ICLR 2017",
         _terms(kl={"weight": 4.0}),
-        "a lower rate and a higher distortion than at β = 1, and latents that collapse.",
+        "a lower rate and a higher distortion: after 200 steps on MNIST 5.4 and 156.9 nats, where the VAE has 13.4 "
+        "and 147.7.",
     ),
     "annealed-vae": Recipe(
         "the rate is held at a capacity that grows from 0 to 25 nats, by γ = 100 where the paper has 1,000: in short "
@@ -71,45 +73,49 @@ RECIPES: dict[str, Recipe] = {
                 "capacity": {"kind": "linear", "start": 0.0, "end": 25.0, "until": 0.5},
             },
         ),
-        "a rate that follows the capacity.",
+        "a rate that follows the capacity: 24.9 nats at the end of 200 steps on MNIST, for the 25 that were asked for.",
     ),
     "control-vae": Recipe(
         "β is moved by a controller until the rate is the 20 nats that are asked for; K_i is ten times the paper's, "
         "whose trainings are longer",
         "Shao et al., ControlVAE: controllable variational autoencoder, ICML 2020",
         _terms(kl={"kind": "kl", "weight": {"kind": "control", "rate": 20.0, "ki": 0.001}}),
-        "a rate near 20 nats, whatever the data.",
+        "the rate that was asked for: 19.94 ± 0.04 nats on the test images of MNIST, after the default training.",
     ),
     "geco": Recipe(
         "the least rate at a distortion of 80 nats, a number for MNIST: λ, the weight of the distortion, is moved "
         "until it is reached",
         "Rezende and Viola, Taming VAEs, 2018",
         _terms(distortion={"kind": "distortion", "weight": {"kind": "geco", "distortion": 80.0}}),
-        "a distortion near 80 nats on MNIST; on other data ask for another number.",
+        "the distortion that was asked for: 79.7 ± 0.2 nats on the test images of MNIST, at a rate of 23.0, after the "
+        "default training. On other data ask for another number.",
     ),
     "cyclic-vae": Recipe(
         "β rises from 0 to 1 four times",
         "Fu et al., Cyclical annealing schedule: a simple approach to mitigating KL vanishing, NAACL 2019",
         _terms(kl={"kind": "kl", "weight": {"kind": "cyclic", "end": 1.0, "cycles": 4, "ratio": 0.5}}),
-        "a rate that falls each time that β rises.",
+        "a head start while β is low: after 200 steps on MNIST an elbo of −153.8 nats, where the VAE has −161.1.",
     ),
     "sigma-vae": Recipe(
         "a Gaussian likelihood whose σ is the best one for the batch",
         "Rybkin, Daniilidis and Levine, Simple and effective VAE training with calibrated decoders, ICML 2021",
         {"model": {"likelihood": {"kind": "gaussian", "sigma": "optimal"}}},
-        "a density of real pixels, whose elbo may well be positive: it compares with other densities of the same data.",
+        "a density of real pixels, whose elbo may well be positive: 407 nats after 200 steps on MNIST. It compares "
+        "with other densities of the same data only.",
     ),
     "free-bits": Recipe(
         "each latent may spend 0.25 nats for nothing",
         "Kingma et al., Improved variational inference with inverse autoregressive flow, NeurIPS 2016",
         _terms(kl=None, free_bits={"kind": "free-bits", "nats": 0.25, "weight": 1.0}),
-        "no latent with a KL far below 0.25 nats.",
+        "latents that need not pay to begin: after 200 steps on MNIST an elbo of −159.9 nats, where the VAE has "
+        "−161.1.",
     ),
     "bn-vae": Recipe(
         "the posterior's means are normalised over the batch, so that the rate cannot vanish",
         "Zhu et al., A batch normalized inference network keeps the KL vanishing away, ACL 2020",
         {"model": {"posterior": {"kind": "bn-gaussian"}}},
-        "a rate of at least ½ γ² for each latent: 3.9 nats for 16 of them at γ = 0.7.",
+        "a rate of at least ½ γ² for each latent in training, 3.9 nats for 16 of them at γ = 0.7, and an early start: "
+        "after 200 steps on MNIST an elbo of −122.7 nats, where the VAE has −161.1.",
     ),
     "lagging": Recipe(
         "for the first quarter of the training the decoder moves at every tenth step only, the encoder at each",
@@ -124,7 +130,8 @@ RECIPES: dict[str, Recipe] = {
             }
         },
         "on Omniglot with a PixelCNN decoder, a KL of 2.5 nats where that of a VAE is 1.5, and −log p(x) of 89.03 "
-        "where it is 89.41 (He et al. 2019). With a convolutional decoder nothing lags, and little is gained.",
+        "where it is 89.41 (He et al. 2019). Here, after 200 steps on MNIST, an elbo of −146.4 nats, where the VAE "
+        "has −161.1.",
     ),
     "beta-tcvae": Recipe(
         "of the parts of the KL the total correlation alone is weighted, by β = 6, by minibatch stratified sampling",
@@ -146,27 +153,27 @@ RECIPES: dict[str, Recipe] = {
         "Kumar, Sattigeri and Balakrishnan, Variational inference of disentangled latent concepts from unlabeled "
         "observations, ICLR 2018",
         _terms(dip={"kind": "dip", "variant": "i", "off_diagonal": 10.0, "diagonal": 100.0}),
-        "means of unit variance in every latent, and so no collapsed ones; a FactorVAE score of .60 on dSprites (the "
-        "README of ARD-VAE).",
+        "on dSprites a FactorVAE score of .60, where the VAE has .65 (the README of ARD-VAE). After 200 steps on "
+        "MNIST a rate of 21.4 nats, where the VAE has 13.4: means of unit variance carry something.",
     ),
     "dip-vae-ii": Recipe(
         "the covariance of the samples of the posterior is drawn to the identity: λ_od = λ_d = 10",
         "Kumar, Sattigeri and Balakrishnan, Variational inference of disentangled latent concepts from unlabeled "
         "observations, ICLR 2018",
         _terms(dip={"kind": "dip", "variant": "ii", "off_diagonal": 10.0, "diagonal": 10.0}),
-        "a covariance of the codes nearer to the identity than the VAE's; a FactorVAE score of .61 on dSprites (the "
-        "README of ARD-VAE).",
+        "on dSprites a FactorVAE score of .61, where the VAE has .65 (the README of ARD-VAE).",
     ),
     "info-vae": Recipe(
-        "the KL is weighted by 1 − α = ½ and the MMD of codes and prior by α + λ − 1 = 1,000, for α = ½",
+        "the KL is weighted by 1 − α = ½ and the MMD of codes and prior by α + λ − 1 = 10, for α = ½",
         "Zhao, Song and Ermon, InfoVAE: balancing learning and inference in variational autoencoders, AAAI 2019",
-        _terms(kl={"kind": "kl", "weight": 0.5}, mmd={"kind": "mmd", "weight": 1000.0}),
-        "a higher rate than the VAE's, with codes whose whole is nearer to the prior.",
+        _terms(kl={"kind": "kl", "weight": 0.5}, mmd={"kind": "mmd", "weight": 10.0}),
+        "a higher rate, with codes whose whole is nearer to the prior: after 200 steps on MNIST 22.4 nats and an MMD "
+        "of 0.10, where the VAE has 13.4 nats and 0.18.",
     ),
     "wae-mmd": Recipe(
         "an autoencoder of the squared error whose codes are drawn to the prior by the MMD, λ = 10",
         "Tolstikhin et al., Wasserstein auto-encoders, ICLR 2018",
-        _point(mmd={"kind": "mmd", "kernel": "imq", "weight": 10.0}),
+        _point(SQUARED, mmd={"kind": "mmd", "kernel": "imq", "weight": 10.0}),
         "closer reconstructions than the VAE's: on MNIST an FID of 10.0 for them and 20.4 for samples, where the VAE "
         "has 18.3 and 19.2 (Ghosh et al. 2020, Table 1). There is no elbo.",
     ),
@@ -174,8 +181,9 @@ RECIPES: dict[str, Recipe] = {
         "an autoencoder of the squared error whose codes are drawn to the prior by the sliced Wasserstein distance, λ "
         "= 10",
         "Kolouri et al., Sliced-Wasserstein autoencoder: an embarrassingly simple generative model, ICLR 2019",
-        _point(sliced={"kind": "sliced", "weight": 10.0}),
-        "closer reconstructions than the VAE's. There is no elbo.",
+        _point(SQUARED, sliced={"kind": "sliced", "weight": 10.0}),
+        "after 200 steps on MNIST a distortion of 463.9 nats, of which 448.7 are the constant of the Gaussian and "
+        "15.2 the squared error. There is no elbo.",
     ),
     "iwae": Recipe(
         "the importance-weighted bound of K = 5 samples",
@@ -217,19 +225,21 @@ RECIPES: dict[str, Recipe] = {
         "Roeder, Wu and Duvenaud, Sticking the landing: simple, lower-variance gradient estimators for variational "
         "inference, NeurIPS 2017",
         {"objective": {"gradient": "stl"}},
-        "the VAE's elbo to within the noise: the same gradient in expectation.",
+        "the same gradient in expectation: an elbo of −160.8 nats after 200 steps on MNIST, where the VAE has −161.1.",
     ),
     "rws": Recipe(
         "the decoder maximises the importance-weighted bound, and the encoder is fitted to the weighted samples",
         "Bornschein and Bengio, Reweighted wake-sleep, ICLR 2015",
         {"objective": {"kind": "wake-sleep", "samples": 5}},
-        "a slower start than the IWAE's: the encoder's gradient does not pass the decoder.",
+        "on MNIST what the IWAE has, without a gradient through the draws: a bound of −128.6 nats after 200 steps, "
+        "where the IWAE has −129.6.",
     ),
     "vr": Recipe(
         "the variational Rényi bound of α = ½, from K = 5 samples",
         "Li and Turner, Rényi divergence variational inference, NeurIPS 2016",
         {"objective": {"kind": "renyi", "alpha": 0.5, "samples": 5}},
-        "a bound between the elbo (α = 1) and the IWAE's (α = 0).",
+        "a bound between the elbo (α = 1) and the IWAE's (α = 0): −130.6 nats after 200 steps on MNIST, where the "
+        "IWAE has −129.6.",
     ),
     "vamp": Recipe(
         "a prior that is the mean posterior of 500 learned pseudo-inputs, and the paper's gated network 784-300-300-40",
@@ -258,23 +268,23 @@ RECIPES: dict[str, Recipe] = {
         "a posterior with any covariance",
         "Kingma and Welling, An introduction to variational autoencoders, 2019",
         {"model": {"posterior": {"kind": "full-gaussian"}}},
-        "an elbo that is at least the diagonal Gaussian's once it is trained.",
+        "little at first: an elbo of −164.0 nats after 200 steps on MNIST, where the VAE has −161.1.",
     ),
     "ae": Recipe(
-        "an autoencoder: one code for each input, the squared error, and nothing else",
+        "an autoencoder: one code for each input, the likelihood of the data's kind, and nothing else",
         "Hinton and Salakhutdinov, Reducing the dimensionality of data with neural networks, Science 2006; here as in "
         "Ghosh et al., From variational to deterministic autoencoders, ICLR 2020",
         _point(),
-        "the closest reconstructions and the worst samples from the prior, which nothing fits to the codes: on MNIST "
-        "an FID of 13.0 and 58.7, and 10.7 for samples of ten Gaussians fitted to the codes (Ghosh et al. 2020, Table "
-        "1).",
+        "the closest reconstructions and the worst samples from the prior, which nothing fits to the codes: on MNIST, "
+        "by the squared error, an FID of 13.0 and 58.7, and 10.7 for samples of ten Gaussians fitted to the codes "
+        "(Ghosh et al. 2020, Table 1). There is no elbo.",
     ),
     "rae-l2": Recipe(
         "an autoencoder whose codes are kept small (β = 0.01) and its decoder's weights too (λ = 0.0001); ten "
         "Gaussians are fitted to the codes afterwards",
         "Ghosh et al., From variational to deterministic autoencoders, ICLR 2020",
         {
-            **_point(kl={"kind": "kl", "weight": 0.01}, decoder_l2={"kind": "decoder-l2", "weight": 1e-4}),
+            **_point(SQUARED, kl={"kind": "kl", "weight": 0.01}, decoder_l2={"kind": "decoder-l2", "weight": 1e-4}),
             "fit": {"kind": "mixture"},
         },
         "on MNIST an FID of 10.5 for reconstructions and 8.7 for samples of ten Gaussians, where the VAE has 18.3 and "
@@ -285,17 +295,22 @@ RECIPES: dict[str, Recipe] = {
         "Gaussians are fitted to the codes afterwards",
         "Ghosh et al., From variational to deterministic autoencoders, ICLR 2020",
         {
-            **_point(kl={"kind": "kl", "weight": 0.01}, gradient_penalty={"kind": "gradient-penalty", "weight": 0.01}),
+            **_point(
+                SQUARED,
+                kl={"kind": "kl", "weight": 0.01},
+                gradient_penalty={"kind": "gradient-penalty", "weight": 0.01},
+            ),
             "fit": {"kind": "mixture"},
         },
         "on MNIST an FID of 14.0 for reconstructions and 11.5 for samples of ten Gaussians, where the VAE has 18.3 "
         "and 17.7 (Ghosh et al. 2020, Table 1). There is no elbo.",
     ),
     "aae": Recipe(
-        "an autoencoder of the squared error whose codes a critic cannot tell from draws of the prior",
+        "an autoencoder whose codes a critic cannot tell from draws of the prior, λ = 10",
         "Makhzani et al., Adversarial autoencoders, 2015",
         _point(adversarial={"kind": "adversarial", "weight": 10.0}),
-        "a critic's loss near log 2 = 0.69 nats. There is no elbo.",
+        "a critic that cannot tell: a loss of 0.67 nats after two epochs of MNIST, where log 2 = 0.69 is that of a "
+        "guess, and a distortion of 81.1 nats. There is no elbo.",
     ),
     "two-stage": Recipe(
         "a Gaussian likelihood with learned σ, and afterwards a second VAE on the codes, from which they are drawn",
