@@ -68,6 +68,17 @@ def test_a_recipe_trains(name: str, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert np.isfinite(found["distortion"] if name == "ae" else found["elbo"])
 
 
+def test_codes_without_a_spread_are_not_said_to_collapse_to_the_prior(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A penalty of 100 on the codes keeps all of them at 0; a point has no KL by which it would be the prior."""
+    assert call("train", "digits", "--recipe", "rae-l2", "--beta", "100", "--epochs", "20", "--set", "fit=null",
+                "--out", tmp_path / "run") == 0  # fmt: skip
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Latents:"))
+    assert re.fullmatch(r"Latents: \d+ of 16 in use; hardly varying over the inputs: z.*", line)
+    assert "weight of −log p(z)" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_high_beta_collapses_latents_and_says_which(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("train", "digits", "--beta", "20", "--epochs", "20", "--out", tmp_path / "run") == 0
     out = capsys.readouterr().out

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 import linear
 import lowerbound
-from lowerbound import begin, checkpoint, data, explore, metrics, spec
+from lowerbound import begin, checkpoint, data, explore, metrics, posterior, spec
+from lowerbound.errors import UsageError
 from lowerbound.metrics import log_likelihood
 from lowerbound.objective import Elbo, weight
 from lowerbound.vae import VAE
@@ -57,6 +58,14 @@ def test_a_likelihood_divides_by_the_samples_that_were_drawn() -> None:
     found = log_likelihood(linear.model(exact=True), x, samples=10, rows=4)
     torch.testing.assert_close(found, linear.log_p(x), rtol=0, atol=1e-10)
     assert math.log(12 / 10) > 0.18
+
+
+def test_an_autoencoder_has_no_log_likelihood_and_says_so() -> None:
+    exact = linear.model(exact=True)
+    model = VAE(posterior.Dirac(linear.Identity(), 2, features=linear.D), exact.prior, exact.likelihood).double()
+    with pytest.raises(UsageError, match="point mass, which has no density"):
+        log_likelihood(model.train(), linear.data(2), samples=3)
+    assert model.training  # as it was before
 
 
 def test_a_log_likelihood_is_not_its_negative() -> None:

@@ -709,6 +709,13 @@ def test_a_learned_prior_is_seen_to_move_though_it_lags() -> None:
         rehearse(model, Lagging(inner, total=50), torch.randn(7, 3))
 
 
+def test_a_prior_that_nothing_reads_is_named_in_a_few_words() -> None:
+    parts = small()
+    model = VAE(parts.posterior, prior.MAF(2), parts.likelihood)
+    with pytest.raises(UsageError, match=r"reads the prior \(its ([\w.]+, ){3}[\w.]+ and \d+ more\)"):
+        rehearse(model, Elbo({"distortion": Distortion()}), torch.randn(7, 3))
+
+
 def test_lagging_is_its_objective_to_whoever_measures() -> None:
     assert Lagging(Elbo(), total=10).densities_only
     lagging = Lagging(Importance(3, groups=2), total=10, inner=4)

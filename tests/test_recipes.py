@@ -193,7 +193,12 @@ def test_beta_reaches_the_recipes_that_have_one(name: str, path: tuple[str, ...]
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("iwae", "no β"), ("ae", "no β"), ("control-vae", r"moved by 'control'.*rate=20"), ("wae-mmd", "no β")],
+    [
+        ("iwae", r"no β.*beta-vae\.$"),
+        ("ae", r"no β.*beta-vae\.$"),
+        ("control-vae", r"moved by 'control'.*rate=20"),
+        ("wae-mmd", r"no β.*--set: objective\.terms\.mmd\.weight\.$"),
+    ],
 )
 def test_beta_is_refused_in_words_where_there_is_none(name: str, words: str, source: Source) -> None:
     with pytest.raises(UsageError, match=words):

@@ -131,6 +131,9 @@ def test_the_story_is_told_from_the_numbers() -> None:
     text = read(report.html(content(collapsed=(1, 2), beta=20.0)))
     assert "with 4 latents and 325,000 parameters was trained on 55,000 images of mnist (28×28 pixels, grey)" in text
     assert "for 300 steps (3.0 epochs)" in text
+    short = rows()[:1]
+    short[0]["epoch"] = 0.05
+    assert "(0.05 epochs)" in read(report.html(content(history=short)))
     assert "the weights that did best on validation (step 300)" in text
     assert "the elbo rose from −154.0 to −124.7 nats" in text
     assert "Of 4 latents 2 are in use; 2 have collapsed to the prior" in text

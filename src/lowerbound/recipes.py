@@ -405,14 +405,21 @@ def beta_of(objective: Mapping[str, Any], path: tuple[str, ...] = ("objective",)
     return beta_of(inner, (*path, "objective")) if isinstance(inner, Mapping) else None
 
 
+def _instead(spec: Spec) -> str:
+    """Name the weights that a spec has and may be set."""
+    terms = spec["objective"].get("terms") or {}
+    weights = [(name, argument) for name, term in terms.items() for argument in ("weight", "tc") if argument in term]
+    paths = [f"objective.terms.{name}.{argument}" for name, argument in weights if name != "distortion"]
+    if not paths:
+        return "Leave --beta out, or take another recipe, such as beta-vae."
+    return f"Set what it has instead, with --set: {', '.join(paths)}."
+
+
 def with_beta(spec: Spec, beta: float) -> Spec:
     """Set β, the weight of the KL: the number, or the end of its schedule. Raises UsageError where there is no β."""
     found = beta_of(spec["objective"])
     if found is None:
-        raise UsageError(
-            "This recipe has no β: no term of its objective is a weighted KL. "
-            "Set what it has instead, such as --set objective.terms.capacity.weight=100 (γ)."
-        )
+        raise UsageError(f"This recipe has no β: no term of its objective is a weighted KL. {_instead(spec)}")
     path, weight = found
     over: Any = {"end": beta} if isinstance(weight, Mapping) else beta
     if isinstance(weight, Mapping) and "end" not in {known.name for known in describe("weight", weight["kind"])}:

@@ -231,7 +231,8 @@ def _under(c: Content, name: str) -> str:
         return "where it was moved to"
     if begun != ended:
         return "end of its schedule"
-    return {"beta": "weight of the rate", "lambda": "weight of the distortion", "capacity": "nats of rate"}[name]
+    rate = "weight of −log p(z)" if c.pointlike else "weight of the rate"
+    return {"beta": rate, "lambda": "weight of the distortion", "capacity": "nats of rate"}[name]
 
 
 def _others(c: Content) -> str:
@@ -324,7 +325,7 @@ def _length(c: Content) -> str:
     last = max(c.history, key=lambda r: r.get("step") or 0)
     steps, epochs = last.get("step") or 0, last.get("epoch")
     return f" for {counted(steps, 'step')}" + (
-        f" ({number(epochs, 1)} epochs)" if isinstance(epochs, int | float) else ""
+        f" ({number(epochs, 1 if epochs >= 1 else 2)} epochs)" if isinstance(epochs, int | float) else ""
     )
 
 

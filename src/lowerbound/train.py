@@ -160,8 +160,9 @@ def rehearse(model: Model, objective: Objective, x: Float[Tensor, "B *X"], c: Te
 def _prior_moves(model: Model, total: Float[Tensor, ""]) -> None:
     prior = dict(getattr(model, "prior", nn.Module()).named_parameters())
     if prior and all(g is None for g in torch.autograd.grad(total, list(prior.values()), allow_unused=True)):
+        names = ", ".join(list(prior)[:4]) + (f" and {len(prior) - 4} more" if len(prior) > 4 else "")
         raise UsageError(
-            f"Nothing that is minimised reads the prior (its {', '.join(prior)}): it would stay as it was drawn. Add a "
+            f"Nothing that is minimised reads the prior (its {names}): it would stay as it was drawn. Add a "
             "term that does, such as --set objective.terms.kl.kind=kl, or take a prior without parameters: "
             "--set model.prior.kind=standard"
         )

@@ -291,7 +291,10 @@ def _collapse(found: dict[str, Any], steps: int) -> str:
     if steps < BEGUN:
         parts.append(f"but after {counted(steps, 'step')} the model has hardly begun: more --epochs tell")
     else:
-        parts += [f"collapsed to the prior: {_names(found['collapsed'])}"] if found["collapsed"] else ["none collapsed"]
+        # without the KL of each, as of a point or a flow, the variance of the codes is all that is known
+        how = "collapsed to the prior" if found.get("kl_by_dim") else "hardly varying over the inputs"
+        parts += [f"{how}: {_names(found['collapsed'])}"] if found["collapsed"] else []
+        parts += ["none collapsed"] if found.get("kl_by_dim") and not found["collapsed"] else []
         if found.get("constant"):
             parts.append(f"the same for every input, at a price: {_names(found['constant'])}")
     return f"Latents: {'; '.join(parts)}."

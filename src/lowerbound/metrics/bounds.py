@@ -91,7 +91,7 @@ def log_likelihood(
 
     In expectation it is at most log p(x), and rises to it with K. An image is encoded once for some ``rows`` samples,
     which are decoded together and reduced as they come: memory does not grow with K. Image i is the same whatever
-    images stand beside it.
+    images stand beside it. Raises UsageError where q is a point mass, which has no density to weigh samples by.
 
     Reference: Importance weighted autoencoders (Burda, Grosse and Salakhutdinov, 2016).
 
@@ -107,9 +107,11 @@ def log_likelihood(
         raise UsageError(f"samples is {samples} and rows {rows}: at least 1 is needed of each.")
     training = model.training
     model.eval()
-    with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
-        found = [_importance(model, image[None], samples, rows, seed, i) for i, image in enumerate(x)]
-    model.train(training)
+    try:
+        with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
+            found = [_importance(model, image[None], samples, rows, seed, i) for i, image in enumerate(x)]
+    finally:
+        model.train(training)
     return torch.stack(found)
 
 
@@ -132,8 +134,17 @@ def headline(found: Mapping[str, Any]) -> list[str]:
 def _importance(model: Model, image: Tensor, samples: int, rows: int, seed: int, i: int) -> Tensor:
     with rng.noise(seed, "importance", i):
         counts = [min(rows, samples - start) for start in range(0, samples, rows)]
-        sums = [model(image, samples=k).log_w.cpu().double().logsumexp(0)[0] for k in counts]
+        sums = [_weights(model(image, samples=k)).cpu().double().logsumexp(0)[0] for k in counts]
     return torch.stack(sums).logsumexp(0) - math.log(samples)
+
+
+def _weights(trace: Trace) -> Tensor:
+    if not trace.density:
+        raise UsageError(
+            "log p(x) is estimated from p(x, z) / q(z|x), and the posterior is a point mass, which has no density: of "
+            "an autoencoder the distortion can be measured, and no likelihood."
+        )
+    return trace.log_w
 
 
 def _summary(loss: Loss, whole: Trace) -> dict[str, Any]:
