@@ -22,6 +22,7 @@ KINDS: dict[str, list[str]] = {
     "goal": [*OBJECTIVES, *(f"term {kind}" for kind in TERMS)],
 }
 Choice = Mapping[str, str]
+PARTS = 4  # of the covering array, so that several processes share it
 
 WEIGHS = {"importance", "renyi", "wake-sleep"}
 JOINT = {"full-gaussian", "planar", "householder", "iaf", "spline", "dirac"}  # do not factorise into coordinates
@@ -79,33 +80,52 @@ def wrong(choices: Iterator[Choice]) -> tuple[list[str], Counter[str]]:
     return found, counts
 
 
-def covering(axes: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
-    """Give rows in which every pair of kinds of two axes stands at least once: the most new pairs first."""
-    pairs = itertools.combinations(axes, 2)
-    left = {((a, i), (b, j)) for a, b in pairs for i in axes[a] for j in axes[b]}
-    draw, rows = random.Random(0), []
-    while left:
-        (a, i), (b, j) = min(left)
-        some = [{axis: draw.choice(list(kinds)) for axis, kinds in axes.items()} | {a: i, b: j} for _ in range(30)]
-        best = max(some, key=lambda row: len(covered(row) & left))
-        left -= covered(best)
-        rows.append(best)
+def covering(axes: Mapping[str, Sequence[str]], strength: int) -> list[dict[str, str]]:
+    """Give rows in which any kinds of so many axes stand together at least once: of some, the row with most new."""
+    names = itertools.combinations(axes, strength)
+    wanted = [tuple(zip(some, kinds, strict=True)) for some in names for kinds in itertools.product(*map(axes.get, some))]
+    left, draw, rows = set(wanted), random.Random(0), []
+    for together in wanted:
+        if together in left:
+            some = [{axis: draw.choice(list(kinds)) for axis, kinds in axes.items()} | dict(together) for _ in range(9)]
+            best = max(some, key=lambda row: len(covered(row, strength) & left))
+            left -= covered(best, strength)
+            rows.append(best)
+    assert not left
     return rows
 
 
-def covered(row: Mapping[str, str]) -> set[tuple[tuple[str, str], tuple[str, str]]]:
-    return set(itertools.combinations(row.items(), 2))
+def covered(row: Mapping[str, str], strength: int) -> set[tuple[tuple[str, str], ...]]:
+    return set(itertools.combinations(row.items(), strength))
 
 
-def test_every_pair_of_the_axes_trains_or_is_refused_for_a_listed_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = covering(KINDS)
+def judge(rows: Sequence[Choice], what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Try all rows, print what trained and why the others were refused, and let nothing else have happened."""
     found, counts = wrong(iter(rows))
     with capsys.disabled():
         told = ", ".join(f"{n} × {name}" for name, n in counts.most_common())
-        print(
-            f"\n{len(rows)} of {len(list(itertools.product(*KINDS.values()))):,} combinations hold every pair: {told}"
-        )
+        print(f"\n{what}: {told}")
     assert found == []
+    assert sum(counts.values()) == len(rows)
+
+
+@pytest.mark.parametrize("posterior", KINDS["posterior"])
+def test_a_posterior_with_every_prior_and_objective(posterior: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"posterior": posterior, "prior": p, "goal": g} for p in KINDS["prior"] for g in OBJECTIVES]
+    judge(rows, f"{posterior} with every prior and objective", capsys)
+
+
+@pytest.mark.parametrize("likelihood", KINDS["likelihood"])
+def test_a_likelihood_with_every_posterior(likelihood: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"posterior": posterior, "likelihood": likelihood} for posterior in KINDS["posterior"]]
+    judge(rows, f"{likelihood} with every posterior", capsys)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_any_three_of_the_axes_together(part: int, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = covering(KINDS, 3)
+    whole = len(list(itertools.product(*KINDS.values())))
+    judge(rows[part::PARTS], f"a quarter of {len(rows):,} of {whole:,} that hold any three", capsys)
 
 
 def test_each_reason_is_met() -> None:
