@@ -169,7 +169,7 @@ def recipe_page() -> str:
         sets = json.dumps(r.sets, indent=1, ensure_ascii=False) if r.sets else "nothing: it is the default"
         parts += [
             f"### `{name}`",
-            f"{r.about[0].upper()}{r.about[1:]}.",
+            f"{r.about[0].upper() if r.about[0].isascii() else r.about[0]}{r.about[1:]}.",
             f"*Reference:* {r.citation}.",
             f"*Expect:* {r.expect}",
         ]

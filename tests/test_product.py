@@ -83,7 +83,9 @@ def wrong(choices: Iterator[Choice]) -> tuple[list[str], Counter[str]]:
 def covering(axes: Mapping[str, Sequence[str]], strength: int) -> list[dict[str, str]]:
     """Give rows in which any kinds of so many axes stand together at least once: of some, the row with most new."""
     names = itertools.combinations(axes, strength)
-    wanted = [tuple(zip(some, kinds, strict=True)) for some in names for kinds in itertools.product(*map(axes.get, some))]
+    wanted = [
+        tuple(zip(some, kinds, strict=True)) for some in names for kinds in itertools.product(*map(axes.get, some))
+    ]
     left, draw, rows = set(wanted), random.Random(0), []
     for together in wanted:
         if together in left:

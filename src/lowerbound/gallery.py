@@ -180,8 +180,9 @@ def pictures(run: Run) -> list[tuple[str, str, str, Callable[[], Figure]]]:
     ]  # fmt: skip
     if is_image(run):
         some += [
-            ("traversal", "One latent at a time", "Latents with the highest KL first; all others stay at the prior's "
-             "middle. A collapsed latent changes nothing.", lambda: traverse(run)),
+            ("traversal", "One latent at a time", "Latents with the highest KL first, or in their own order "
+             "where no KL of each is known; all others stay at the prior's middle. A collapsed latent changes "
+             "nothing.", lambda: traverse(run)),
             ("interpolation", "From one image to another", "Between the codes of two images: along a line, and along "
              "an arc, which does not cut through the middle. At both ends stand the images themselves.",
              lambda: interpolate(run)),
