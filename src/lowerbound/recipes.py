@@ -310,8 +310,8 @@ RECIPES: dict[str, Recipe] = {
         "Makhzani et al., Adversarial autoencoders, 2015",
         _point(adversarial={"kind": "adversarial", "weight": 1.0, "lr": 0.0002}),
         "all latents in use, and a critic that still tells a little: after two epochs of MNIST a test distortion of "
-        "71.3 nats and a critic's loss of 0.45, where a guess has log 2 = 0.69 (measured here, one seed). At λ = 10, or "
-        "with a faster critic, the codes of scikit-learn's digits collapsed to one point. There is no elbo.",
+        "71.3 nats and a critic's loss of 0.45, where a guess has log 2 = 0.69 (measured here, one seed). At λ = 10, "
+        "or with a faster critic, the codes of scikit-learn's digits collapsed to one point. There is no elbo.",
     ),
     "two-stage": Recipe(
         "a Gaussian likelihood with learned σ, and afterwards a second VAE on the codes, from which they are drawn",
