@@ -18,6 +18,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 import linear
 import lowerbound
+from bare import Bare
 from lowerbound import after, begin, data, dist, likelihood, metrics, posterior, prior, spec
 from lowerbound.after import Codes
 from lowerbound.errors import StoppedError, UsageError
@@ -444,22 +445,10 @@ def test_only_a_vae_gets_another_prior_and_the_given_one_keeps_its_own() -> None
         after.fit_prior(Own(), x, fit)
 
 
-class Own(lowerbound.Model):
+class Own(Bare):
     def __init__(self) -> None:
         super().__init__()
         self.w = nn.Linear(1, 1)
-
-    def forward(self, x: Tensor, c: Tensor | None = None, *, samples: int = 1) -> lowerbound.Trace:
-        raise NotImplementedError
-
-    def encode(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        raise NotImplementedError
-
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        raise NotImplementedError
-
-    def draw_latents(self, n: int, *, seed: int, temperature: float = 1.0) -> Tensor:
-        raise NotImplementedError
 
 
 def test_the_elbo_under_the_best_prior_is_higher_by_the_divergence_it_mends() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 import linear
+from bare import Bare
 from lowerbound import data, likelihood, metrics, nets, oracle, posterior, prior, spec
 from lowerbound.dist import Flow, draw
 from lowerbound.errors import UsageError
@@ -652,20 +653,6 @@ def test_several_groups_of_latents_have_the_total_gradient_only() -> None:
 def test_arguments_without_a_meaning_are_refused(make: Callable[[], Objective], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         make()
-
-
-class Bare(Model):
-    def forward(self, x: Tensor, c: Tensor | None = None, *, samples: int = 1) -> Trace:
-        raise NotImplementedError
-
-    def encode(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        raise NotImplementedError
-
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        raise NotImplementedError
-
-    def draw_latents(self, n: int, *, seed: int, temperature: float = 1.0) -> Tensor:
-        raise NotImplementedError
 
 
 def test_players_need_a_model_with_a_posterior() -> None:

@@ -1,7 +1,7 @@
 """Approximate posteriors q(z|x): a network, then a family."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated, ClassVar, final
+from typing import Annotated, ClassVar, Literal, final
 
 import torch
 from annotated_types import Ge, Gt
@@ -379,8 +379,26 @@ class Householder(FlowPosterior):
         return Flow(_normal(params[..., : 2 * D]), maps, validate_args=False)
 
 
+class AutoregressivePosterior(FlowPosterior):
+    """A flow of T autoregressive maps that know x by a context h(x); ``kind`` says what each does to a coordinate."""
+
+    kind: ClassVar[Literal["affine", "spline"]]
+
+    def __init__(
+        self,
+        net: nn.Module,
+        latents: Annotated[int, Ge(1)],
+        transforms: Size = 2,
+        hidden: Sizes = (64,),
+        context: Size = 16,
+        features: int | None = None,
+    ) -> None:
+        super().__init__(net, latents, features, 2 * latents + context)
+        self.flow = flows.Autoregressive(latents, context, transforms, hidden, self.kind)
+
+
 @final
-class IAF(FlowPosterior):
+class IAF(AutoregressivePosterior):
     r"""A diagonal Gaussian sent through inverse autoregressive maps, in the direction in which drawing is one pass.
 
     .. math:: z_{t, i} = \exp(a_i) \, z_{t - 1, i} + b_i, \qquad
@@ -406,17 +424,7 @@ class IAF(FlowPosterior):
         (torch.Size([7, 5, 2]), torch.Size([7, 5]))
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        latents: Annotated[int, Ge(1)],
-        transforms: Size = 2,
-        hidden: Sizes = (64,),
-        context: Size = 16,
-        features: int | None = None,
-    ) -> None:
-        super().__init__(net, latents, features, 2 * latents + context)
-        self.flow = flows.Autoregressive(latents, context, transforms, hidden, "affine")
+    kind: ClassVar[Literal["affine", "spline"]] = "affine"
 
     def dist(self, params: Float[Tensor, "*B P"]) -> Distribution:
         """Give the flow from μ, log σ² and h side by side."""
@@ -425,7 +433,7 @@ class IAF(FlowPosterior):
 
 
 @final
-class Spline(FlowPosterior):
+class Spline(AutoregressivePosterior):
     r"""Standard noise bent by autoregressive splines, then scaled and shifted: a Gaussian of any shape within ±5 σ.
 
     .. math:: z = \mu + \sigma \odot f_T \circ \dots \circ f_1(\varepsilon), \quad \varepsilon \sim \mathcal N(0, I)
@@ -450,17 +458,7 @@ class Spline(FlowPosterior):
         (torch.Size([7, 5, 2]), torch.Size([7, 5]))
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        latents: Annotated[int, Ge(1)],
-        transforms: Size = 2,
-        hidden: Sizes = (64,),
-        context: Size = 16,
-        features: int | None = None,
-    ) -> None:
-        super().__init__(net, latents, features, 2 * latents + context)
-        self.flow = flows.Autoregressive(latents, context, transforms, hidden, "spline")
+    kind: ClassVar[Literal["affine", "spline"]] = "spline"
 
     def dist(self, params: Float[Tensor, "*B P"]) -> Distribution:
         """Give the flow from μ, log σ² and h side by side."""

@@ -199,17 +199,19 @@ class FlowPrior(Prior):
     zero: Tensor
     one: Tensor
 
-    def __init__(self, latents: int, transforms: int, hidden: Sequence[int], kind: Literal["affine", "spline"]) -> None:
+    def __init__(self, latents: Annotated[int, Ge(1)], transforms: Size = 3, hidden: Sizes = (64, 64)) -> None:
         super().__init__()
         self.register_buffer("zero", torch.zeros(latents), persistent=False)
         self.register_buffer("one", torch.ones(latents), persistent=False)
-        self.flow = flows.Autoregressive(latents, 0, transforms, hidden, kind)
+        self.flow = flows.Autoregressive(latents, 0, transforms, hidden, self.kind)
 
+    @property
     @abstractmethod
+    def kind(self) -> Literal["affine", "spline"]:
+        """What each map does to a coordinate."""
+
     def forward(self, c: Tensor | None = None) -> Distribution:
         """Give the flow, with batch shape ()."""
-
-    def _flow(self) -> Flow:
         maps: list[Transform] = [f.inv for f in reversed(self.flow(None))]  # from z to noise is their direction
         return Flow(_normal(self.zero, self.one), maps, validate_args=False)
 
@@ -235,12 +237,7 @@ class MAF(FlowPrior):
         torch.Size([64, 16])
     """
 
-    def __init__(self, latents: Annotated[int, Ge(1)], transforms: Size = 3, hidden: Sizes = (64, 64)) -> None:
-        super().__init__(latents, transforms, hidden, "affine")
-
-    def forward(self, c: Tensor | None = None) -> Distribution:
-        """Give the flow, with batch shape ()."""
-        return self._flow()
+    kind: ClassVar[Literal["affine", "spline"]] = "affine"
 
 
 @final
@@ -264,9 +261,4 @@ class NSF(FlowPrior):
         torch.Size([64, 16])
     """
 
-    def __init__(self, latents: Annotated[int, Ge(1)], transforms: Size = 3, hidden: Sizes = (64, 64)) -> None:
-        super().__init__(latents, transforms, hidden, "spline")
-
-    def forward(self, c: Tensor | None = None) -> Distribution:
-        """Give the flow, with batch shape ()."""
-        return self._flow()
+    kind: ClassVar[Literal["affine", "spline"]] = "spline"
