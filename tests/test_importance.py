@@ -692,8 +692,10 @@ def test_a_learned_prior_is_seen_to_move_though_it_lags() -> None:
     """Before a training it is asked whether anything reads the prior, at a step at which all of the model moves."""
     parts = small()
     model = VAE(parts.posterior, prior.Scaled(2), parts.likelihood)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     for inner in (Elbo(), WakeSleep(), Importance(3, groups=2, partial=True)):
         rehearse(model, Lagging(inner, total=50), torch.randn(7, 3))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_a_prior_that_nothing_reads_is_named_in_a_few_words() -> None:
