@@ -69,12 +69,17 @@ class Latent:
         return self.p.log_prob(self.z)
 
     @cached_property
-    def kl(self) -> Float[Tensor, "K B"]:
-        """KL(q(z|x) ‖ p(z)): the closed form where one is registered, else the estimate log q - log p."""
+    def closed_kl(self) -> Float[Tensor, "K B"] | None:
+        """KL(q(z|x) ‖ p(z)) in closed form where one is registered, else None."""
         try:
             return kl_divergence(self.q, self.p).expand(self.z.shape[:2])
         except NotImplementedError:
-            return self.log_q - self.log_p
+            return None
+
+    @cached_property
+    def kl(self) -> Float[Tensor, "K B"]:
+        """KL(q(z|x) ‖ p(z)): the closed form where one is registered, else the estimate log q - log p."""
+        return self.log_q - self.log_p if self.closed_kl is None else self.closed_kl
 
     @cached_property
     def kl_by_dim(self) -> Float[Tensor, "K B D"] | None:
