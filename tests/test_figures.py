@@ -133,14 +133,14 @@ def test_few_and_many_latents_can_be_drawn(latents: int) -> None:
 def test_bars_are_sorted_and_grey_where_collapsed() -> None:
     ax = figures.kl_bars([0.0, 3.0, 1.0], collapsed=[0]).axes[0]
     assert [p.get_height() for p in ax.patches] == [3.0, 1.0, 0.0]
-    grey = mpl.colors.to_rgba(figures.FAINT)
+    grey = mpl.colors.to_rgba(figures.style.FAINT)
     assert [p.get_facecolor() == grey for p in ax.patches] == [False, False, True]
     assert [t.get_text() for t in ax.get_xticklabels()] == ["z1", "z2", "z0"]
 
 
 def test_constant_latents_are_dark_grey_and_few_bars_fill_the_width() -> None:
     ax = figures.kl_bars([2.0, 1.0], constant=[1]).axes[0]
-    assert ax.patches[1].get_facecolor() == mpl.colors.to_rgba(figures.MUTED)
+    assert ax.patches[1].get_facecolor() == mpl.colors.to_rgba(figures.style.MUTED)
     assert ax.get_xlim()[1] < 2
     assert ax.lines == [] or len(ax.lines) == 0
 
@@ -151,7 +151,7 @@ def test_heat_takes_the_order_of_the_bars() -> None:
 
 
 def test_many_validations_have_no_markers() -> None:
-    for n, marker in ((figures.MARKED, "o"), (figures.MARKED + 1, "None")):
+    for n, marker in ((figures.training.MARKED, "o"), (figures.training.MARKED + 1, "None")):
         rows = [{"split": "validation", "step": t, "elbo": -float(t)} for t in range(n)]
         assert figures.curves(rows).axes[0].lines[0].get_marker() == marker
 

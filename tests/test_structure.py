@@ -15,6 +15,7 @@ ROOT = Path(lowerbound.__file__).parent
 MODULES = [m.name for m in pkgutil.walk_packages([str(ROOT)], "lowerbound.") if not m.name.endswith("__main__")]
 ORDER = [
     "errors",
+    "words",
     "files",
     "rng",
     "omp",
@@ -49,6 +50,7 @@ ORDER = [
     "progress",
     "doctor",
     "verbs",
+    "evaluation",
     "cli",
     "__main__",
 ]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lowerbound import after as after
     from lowerbound import data as data
     from lowerbound import dist as dist
+    from lowerbound import evaluation as evaluation
     from lowerbound import explore as explore
     from lowerbound import figures as figures
     from lowerbound import likelihood as likelihood
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from lowerbound import spec as spec
     from lowerbound import train as train
     from lowerbound.begin import embed as embed
-    from lowerbound.begin import evaluate as evaluate
     from lowerbound.begin import fit as fit
     from lowerbound.begin import resume as resume
+    from lowerbound.evaluation.examine import evaluate as evaluate
     from lowerbound.gallery import codes as codes
     from lowerbound.gallery import interpolate as interpolate
     from lowerbound.gallery import manifold as manifold
@@ -48,10 +49,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = "after data dist explore figures likelihood metrics nets objective posterior prior spec train"
+_MODULES = "after data dist evaluation explore figures likelihood metrics nets objective posterior prior spec train"
 _NAMES = {
     "gallery": "codes interpolate manifold reconstruct sample traverse",
-    "begin": "embed evaluate fit resume",
+    "begin": "embed fit resume",
+    "evaluation.examine": "evaluate",
     "process": "tune",
     "run": "Run load",
     "spec": "build register",

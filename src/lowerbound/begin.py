@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 
-from lowerbound import after, checkpoint, explore, files, metrics, process, recipes
+from lowerbound import after, checkpoint, explore, files, process, recipes
 from lowerbound import data as sources
 from lowerbound import spec as specs
 from lowerbound.data import Source
@@ -398,31 +399,24 @@ def differences(run: Run) -> list[str]:
     return lines
 
 
-def evaluate(run: Run, split: str = "test", *, samples: int | None = None) -> dict[str, Any]:
-    """Measure a run's model on a split, see `lowerbound.metrics.evaluate`; raises UsageError where it has no images.
-
-    ``samples`` latents are drawn for each image, by default as many as the objective's.
-    """
-    blocks, goal = _blocks(run, split), objective(run)
-    return metrics.evaluate(run.model, goal, blocks, step=_total(run), samples=samples)
-
-
 def objective(run: Run) -> Objective:
     """Make the objective that a run was trained with."""
-    return specs.build_objective(run.spec, _total(run), run.data["images"]["train"])
+    return specs.build_objective(run.spec, total(run), run.data["images"]["train"])
 
 
-def _total(run: Run) -> int:
+def total(run: Run) -> int:
+    """Give the number of steps of a run's whole training."""
     plan: Plan = specs.construct("train", run.spec["train"], {})
     return plan.steps(run.data["images"]["train"])
 
 
 def embed(run: Run, split: str = "test") -> tuple[torch.Tensor, torch.Tensor | None]:
     """Give the codes of a split, (N, D), and its labels; raises UsageError where it has no images."""
-    return explore.embed(run.model, _blocks(run, split))
+    return explore.embed(run.model, blocks(run, split))
 
 
-def _blocks(run: Run, split: str) -> Any:
+def blocks(run: Run, split: str) -> Iterator[tuple[Float[torch.Tensor, "..."], Int[torch.Tensor, "..."] | None]]:
+    """Go through a split of a run's data; raises UsageError where it has no images."""
     if not run.data["images"].get(split):
         raise UsageError(f"{run.path} has no {split} images.")
     return run.source.blocks(split)

@@ -113,21 +113,27 @@ class Resume:
 @final
 @dataclass
 class Evaluate:
-    """Measure elbo, distortion and rate on a split, with standard errors."""
+    """Measure a model: its elbo, log p(x) with an error bar, codes and samples, and what is wrong with it."""
 
     run: RunPath
     split: Literal["train", "validation", "test"] = "test"
     """Which images."""
+    measure: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME")] = ()
+    """Only this measure; once for each. "all" takes those too that last minutes: annealed and gap."""
     samples: Annotated[int | None, _number("--samples", int), arg(metavar="N", help_behavior_hint="")] = None
-    """Latents drawn for each image; by default as many as the objective's."""
+    """Latents drawn for each image in the ledger; by default as many as the objective's."""
+    importance: int = 5000
+    """Samples of log p(x) for each image."""
+    images: int = 100
+    """Images of which log p(x) is estimated."""
     json: bool = False
     """Print JSON instead of a table."""
 
     def __call__(self) -> None:
         """Run the verb."""
-        from lowerbound import verbs
+        from lowerbound.evaluation import command
 
-        verbs.evaluate(self.run, self.split, self.samples, self.json)
+        command.evaluate(self)
 
 
 @final

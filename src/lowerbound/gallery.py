@@ -197,20 +197,23 @@ def pictures(run: Run) -> list[tuple[str, str, str, Callable[[], Figure]]]:
 
 def write(run: Run) -> Path:
     """Make the run's figures, its report.html and its model card; gives the report's path."""
-    folder = run.path / "figures"
-    folder.mkdir(exist_ok=True)
-    figures.save(figures.curves(run.history), folder / "curves.png", note="every logged step")
-    shown_pictures = []
-    for name, title, caption, make in pictures(run):
-        path = folder / f"{name}.png"
-        figures.save(make(), path, note=run.weights_note)
-        shown_pictures.append(report.Picture(title, f"{caption} From the {run.weights_note}.", path))
-    page = run.path / "report.html"
-    report.write(page, content(run, shown_pictures))
     from lowerbound.card import write_card
 
+    run.figures.mkdir(exist_ok=True)
+    figures.save(figures.curves(run.history), run.figures / "curves.png", note="every logged step")
+    for name, _, _, make in pictures(run):
+        figures.save(make(), run.figures / f"{name}.png", note=run.weights_note)
     write_card(run)
-    return page
+    return page(run)
+
+
+def page(run: Run) -> Path:
+    """Write report.html of the pictures and figures that are there; gives its path."""
+    shown = [
+        report.Picture(title, f"{caption} From the {run.weights_note}.", run.figures / f"{name}.png")
+        for name, title, caption, _ in pictures(run)
+    ]
+    return report.write(run.path / "report.html", content(run, shown))
 
 
 def content(run: Run, pictures: list[report.Picture]) -> report.Content:
@@ -225,6 +228,8 @@ def content(run: Run, pictures: list[report.Picture]) -> report.Content:
         env=run.env,
         history=run.history,
         metrics=run.metrics,
+        evaluation=run.evaluation,
+        figures=run.figures,
         pictures=pictures,
         commands=commands(run),
         citation=recipe.citation if recipe else None,

@@ -7,8 +7,8 @@ import io
 import json
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -19,6 +19,7 @@ from PIL import Image
 from lowerbound import figures, files
 from lowerbound.metrics import headline
 from lowerbound.metrics.aggregate import ACTIVE, FLOOR
+from lowerbound.words import counted, duration, number
 
 WIDEST = 1800  # pixels of a picture in the page, which shows at most half as many; the run's folder keeps the whole
 PICTURES = 3_000_000  # bytes of all pictures: base64 makes 4 MB of them, and the page stays below 5 MB
@@ -82,6 +83,8 @@ class Content:
         commands: (what it does, command).
         citation: of the recipe.
         recipe: its name.
+        evaluation: what was found of each split, as in evaluation.json.
+        figures: the folder of the evaluation's pictures.
     """
 
     name: str
@@ -95,6 +98,8 @@ class Content:
     commands: Sequence[tuple[str, str]] = ()
     citation: str | None = None
     recipe: str | None = None
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    figures: Path | str = "figures"
 
     @property
     def split(self) -> str:
@@ -176,33 +181,6 @@ This page is one file and loads nothing from anywhere.</footer>
 </body>
 </html>
 """
-
-
-def number(value: Any, digits: int = 2) -> str:
-    """Write a number for people: a real minus, commas, and a dash where there is none.
-
-    Example:
-        >>> number(-1234.5), number(None), number(16, 0), number(float("nan"))
-        ('−1,234.50', '–', '16', 'not finite')
-    """
-    if not isinstance(value, int | float):
-        return "–"
-    if not math.isfinite(value):
-        return "not finite"
-    return f"{value:,.{digits}f}".replace("-", "−")
-
-
-def duration(seconds: float) -> str:
-    """Write a time for people.
-
-    Example:
-        >>> duration(12.34), duration(75), duration(7260)
-        ('12.3 s', '1 min 15 s', '2 h 1 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _cards(c: Content) -> str:
@@ -757,12 +735,6 @@ def _value(value: Any) -> str:
         if value is None or isinstance(value, bool)
         else str(value)
     )
-
-
-def counted(number: float, name: str) -> str:
-    """Count things in words: 1 epoch, 0.5 epochs, 1,000 steps."""
-    text = f"{number:,}" if isinstance(number, int) else f"{number:g}"
-    return f"{text} {name}{'' if number == 1 else 's'}"
 
 
 def _finite(value: Any) -> bool:

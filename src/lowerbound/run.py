@@ -27,6 +27,7 @@ from lowerbound.errors import DataError, StorageError, UsageError
 from lowerbound.vae import Model
 
 WEIGHTS = "weights.safetensors"
+EVALUATION = "evaluation.json"
 
 
 @final
@@ -140,6 +141,20 @@ class Run:
         return (self.path / "metrics.json").exists()
 
     @property
+    def evaluation(self) -> dict[str, Any]:
+        """What ``lowerbound evaluate`` found of each split, of the weights that are here now; nothing before."""
+        if not (self.path / EVALUATION).exists():
+            return {}
+        known = self.read_json(EVALUATION)
+        splits: dict[str, Any] = known["splits"] if known["weights"] == self.metrics["weights"]["sha256"] else {}
+        return splits
+
+    @property
+    def figures(self) -> Path:
+        """The folder of the pictures."""
+        return self.path / "figures"
+
+    @property
     def history(self) -> list[dict[str, Any]]:
         """The rows of the curves, for train and validation."""
         return _rows(self.path / "history.jsonl")
@@ -160,7 +175,7 @@ class Run:
 
     def unfinish(self) -> None:
         """Take away what `finish` made of a later step, before training goes on from an earlier one."""
-        for name in ("metrics.json", WEIGHTS):
+        for name in ("metrics.json", WEIGHTS, EVALUATION):
             (self.path / name).unlink(missing_ok=True)
 
     def cut(self, step: int) -> None:

@@ -20,8 +20,9 @@ from lowerbound.data import Source
 from lowerbound.errors import StoppedError, UsageError
 from lowerbound.metrics import headline
 from lowerbound.progress import Stop, console, work
-from lowerbound.report import BEGUN, counted
+from lowerbound.report import BEGUN
 from lowerbound.run import Run, noun, program
+from lowerbound.words import counted, with_error
 
 if TYPE_CHECKING:
     from lowerbound import cli
@@ -140,7 +141,7 @@ def _conclude_group(folder: Path) -> None:
     for name in columns:
         figure, unit = found[name], "latents in use" if name == "active" else "nats"
         label = "" if name == "active" else f"{name} "
-        say(f"  {label}{_with_error(figure['mean'], figure['deviation'])} {unit}")
+        say(f"  {label}{with_error(figure['mean'], figure['deviation'])} {unit}")
     say(f"The runs and {seeds.FILE} are in {folder}; each has its report.html.")
 
 
@@ -228,18 +229,6 @@ def _few(task: job.Job) -> str:
     )
 
 
-def _with_error(value: float, error: float | None) -> str:
-    """Write a figure to two decimals, or as many as show three digits of a small error.
-
-    Example:
-        >>> _with_error(-101.2345, 0.31), _with_error(0.1704, 0.00312)
-        ('-101.23 ± 0.31', '0.17040 ± 0.00312')
-    """
-    small = error is not None and 0 < error < 0.1
-    decimals = 2 - math.floor(math.log10(error)) if small and error else 2
-    return f"{value:.{decimals}f}" + ("" if error is None else f" ± {error:.{decimals}f}")
-
-
 def _price(spec: specs.Spec) -> str:
     """Say β, or the end and kind of its schedule."""
     found = recipes.beta_of(spec["objective"])
@@ -306,7 +295,7 @@ def _names(latents: list[int]) -> str:
 
 def _figures(run: Run, found: dict[str, Any]) -> str:
     errors = found["standard_error"]
-    parts = [f"{name} {_with_error(found[name], errors.get(name))}" for name in headline(found)]
+    parts = [f"{name} {with_error(found[name], errors.get(name))}" for name in headline(found)]
     bits = f" ({found['bits_per_dimension']:.3f} bits per dimension)" if "bits_per_dimension" in found else ""
     return f"{', '.join(parts)} nats{bits} over {found['images']:,} {noun(run.data['shape'])}"
 
@@ -314,28 +303,11 @@ def _figures(run: Run, found: dict[str, Any]) -> str:
 # verbs on a trained run
 
 
-def _open(path: str) -> Run:
+def opened(path: str) -> Run:
     """Open a run under the process settings that it was trained under, so that figures agree to the last bit."""
     run = Run.open(path)
     _settle(run.spec)
     return run
-
-
-def evaluate(path: str, split: str, samples: int | None, as_json: bool) -> None:
-    """Print elbo, distortion and rate of a split, or what there is of them."""
-    if samples is not None and samples < 1:
-        raise UsageError(f"--samples is {samples}: at least 1 is needed.")
-    run = _open(path)
-    found = begin.evaluate(run, split, samples=samples)
-    if as_json:
-        print(json.dumps(found))
-        return
-    number = samples or begin.objective(run).samples
-    latents = f"{counted(number, 'latent')} an {noun(run.data['shape'])[:-1]}"
-    say(f"{split.capitalize()}: {_figures(run, found)}, from the {run.weights_note}, {latents}.")
-    note = job.likelihood_note(run.model, run.source)["note"]
-    if note:
-        say(f"The distortion is {note}: compare it with runs of the same kind only.")
 
 
 def sample(args: "cli.Sample") -> None:
@@ -344,7 +316,7 @@ def sample(args: "cli.Sample") -> None:
         raise UsageError(f"--number is {args.number}: at least 1 is needed.")
     if not 0 <= args.temperature < math.inf:
         raise UsageError(f"--temperature is {args.temperature}: it must be a number of at least 0.")
-    run = _open(args.run)
+    run = opened(args.run)
     settings: dict[str, Any] = {"seed": args.seed, "temperature": args.temperature, "noise": args.noise}
     if args.out and args.out.endswith(".npy"):
         with torch.inference_mode():
@@ -358,7 +330,7 @@ def reconstruct(path: str, number: int, out: str | None) -> None:
     """Write a picture of reconstructions."""
     if number < 1:
         raise UsageError(f"--number is {number}: at least 1 is needed.")
-    run = _open(path)
+    run = opened(path)
     _picture(run, "reconstructions", gallery.reconstruct(run, number), out)
 
 
@@ -368,7 +340,7 @@ def traverse(args: "cli.Traverse") -> None:
         raise UsageError(f"--latents is {args.latents}: at least 1 is needed.")
     if not 0 < args.reach < math.inf:
         raise UsageError(f"--reach is {args.reach}: it must be a number above 0.")
-    run = _open(args.run)
+    run = opened(args.run)
     _picture(run, "traversal", gallery.traverse(run, args.latents, image=args.image, reach=args.reach), args.out)
 
 
@@ -378,14 +350,14 @@ def interpolate(args: "cli.Interpolate") -> None:
         raise UsageError("Give both --start and --end, or neither.")
     if args.steps < 2:
         raise UsageError(f"--steps is {args.steps}: at least the two ends are needed.")
-    run = _open(args.run)
+    run = opened(args.run)
     pairs = None if args.start is None or args.end is None else [(args.start, args.end)]
     _picture(run, "interpolation", gallery.interpolate(run, pairs, steps=args.steps, kind=args.kind), args.out)
 
 
 def embed(path: str, split: str, out: str | None) -> None:
     """Write the codes of a split, with labels and rows, as .npz and .csv."""
-    run = _open(path)
+    run = opened(path)
     codes, labels = begin.embed(run, split)
     rows = getattr(run.source, split).rows
     stem = Path(out) if out else run.path / f"codes-{split}"
@@ -405,7 +377,7 @@ def embed(path: str, split: str, out: str | None) -> None:
 
 def report(path: str) -> None:
     """Make figures and report anew."""
-    run = _open(path)
+    run = opened(path)
     run.metrics  # noqa: B018 - says what to do where the run is not finished
     say(f"Report: {gallery.write(run)}")
 

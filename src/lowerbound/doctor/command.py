@@ -20,7 +20,7 @@ from lowerbound.doctor import CHECKS, FALSE_ALARM, composition
 from lowerbound.doctor.table import Check, Row, Setting, Table, perform, verdict
 from lowerbound.errors import ProofError, UsageError
 from lowerbound.progress import PLAIN_EVERY, console
-from lowerbound.report import counted
+from lowerbound.words import counted
 
 if TYPE_CHECKING:
     from lowerbound import cli

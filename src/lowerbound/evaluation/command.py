@@ -1,0 +1,92 @@
+"""The verb ``lowerbound evaluate``: it measures, shows how far it is, and prints tables and findings."""
+
+import json
+import time
+from typing import TYPE_CHECKING, final
+
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from lowerbound import verbs
+from lowerbound.errors import UsageError
+from lowerbound.evaluation import examine
+from lowerbound.evaluation.base import Section, Settings, Subject
+from lowerbound.progress import PLAIN_EVERY, console
+
+if TYPE_CHECKING:
+    from lowerbound import cli
+
+
+def evaluate(args: "cli.Evaluate") -> None:
+    """Measure a run; raises UsageError where nothing that was asked for has a meaning for it."""
+    for name in ("samples", "importance", "images"):
+        if (value := getattr(args, name)) is not None and value < 1:
+            raise UsageError(f"--{name} is {value}: at least 1 is needed.")
+    run = verbs.opened(args.run)
+    shown = Shown(quiet=args.json)
+    settings = Settings(samples=args.samples, importance=args.importance, images=args.images, progress=shown)
+    subject = Subject(run, args.split, settings)
+    with shown:
+        sections, refused = examine.examine(subject, args.measure or None)
+        findings = examine.diagnose(subject)
+    for name in args.measure:
+        if name in refused:
+            raise UsageError(f"{name}: {refused[name]}")
+    if run.finished:
+        examine.keep(subject, refused, findings)
+    if args.json:
+        print(json.dumps({**examine.plain(sections), "refused": refused, "findings": findings}, ensure_ascii=False))
+        return
+    for section in sections.values():
+        _print(section)
+    for name, words in refused.items():
+        verbs.say(f"\nNo {name}: {words}")
+    verbs.say("")
+    for finding in findings:
+        verbs.say(f"! {finding['says']} {finding['evidence']} {finding['advice']}")
+    if not findings:
+        verbs.say("Nothing was found that is wrong.")
+    if run.finished:
+        verbs.say(f"Report: {run.path / 'report.html'}")
+
+
+def _print(section: Section) -> None:
+    table = Table(title=section.title, title_justify="left", box=None, show_header=False, pad_edge=False)
+    for what, figure in section.rows:
+        table.add_row(Text(what), Text(figure))
+    console.print()
+    console.print(table)
+    for note in section.notes:
+        verbs.say(f"  {note}")
+
+
+@final
+class Shown:
+    """One live line of what is being measured, and the time left; without a terminal a plain line every ten seconds."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet, terminal = quiet, console.is_terminal and not quiet
+        self.live = Live(console=console, transient=True) if terminal else None
+        self.what, self.begun, self.last = "", 0.0, time.monotonic()
+
+    def __enter__(self) -> "Shown":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Say how far a measure is."""
+        now = time.monotonic()
+        if what != self.what:
+            self.what, self.begun = what, now
+        if self.quiet or now - self.last < (0.2 if self.live else PLAIN_EVERY):
+            return
+        self.last = now
+        left = f", {(now - self.begun) / done * (total - done):.0f} s left" if done else ""
+        line = f"{what}: {done:,} of {total:,}{left}"
+        self.live.update(Text(line)) if self.live else console.print(line)

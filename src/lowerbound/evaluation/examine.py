@@ -1,0 +1,88 @@
+"""A run is examined, one measure after the other; what each finds is kept in evaluation.json and shown on its page."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lowerbound import figures, gallery
+from lowerbound.errors import UsageError, nearest
+from lowerbound.evaluation import LONG, MEASURES, diagnosis
+from lowerbound.evaluation.base import Section, Settings, Subject
+from lowerbound.run import EVALUATION, Run
+
+Refused = str
+Findings = list[dict[str, Any]]
+
+
+def evaluate(
+    run: Run, split: str = "test", *, measures: Sequence[str] = ("ledger",), settings: Settings | None = None
+) -> dict[str, Any]:
+    """Measure a run's model on a split: the ledger's figures, and under its name those of each other measure.
+
+    Arguments:
+        run: of `lowerbound.load` or `lowerbound.fit`.
+        split: "train", "validation" or "test".
+        measures: names of `lowerbound.evaluation.MEASURES`.
+        settings: how many samples and images, see `lowerbound.evaluation.Settings`.
+
+    Raises UsageError where the split has no images, or where one of the measures has no meaning for the run.
+    """
+    subject = Subject(run, split, settings or Settings())
+    sections, refused = examine(subject, measures)
+    for name, words in refused.items():
+        raise UsageError(f"{name}: {words}")
+    return plain(sections)
+
+
+def plain(sections: dict[str, Section]) -> dict[str, Any]:
+    """Give the numbers as one mapping: the ledger's at its top, and the others' under their names."""
+    ledger = dict(sections["ledger"].values) if "ledger" in sections else {}
+    return ledger | {name: dict(section.values) for name, section in sections.items() if name != "ledger"}
+
+
+def examine(subject: Subject, names: Sequence[str] | None = None) -> tuple[dict[str, Section], dict[str, Refused]]:
+    """Take the measures of these names; gives the sections, and why others have none.
+
+    Without names all but the long ones are taken; every one if "all" is among them.
+    """
+    for name in names or ():
+        if name not in (*MEASURES, "all"):
+            raise UsageError(f"There is no measure {name!r}; {nearest(name, [*MEASURES, 'all'])}")
+    subject.blocks()  # without images there is nothing to measure
+    chosen = [name for name in MEASURES if name not in LONG] if names is None else list(names)
+    refused: dict[str, Refused] = {}
+    for name, measure in MEASURES.items():
+        if name in chosen or "all" in chosen:
+            try:
+                subject.found[name] = measure(subject)
+            except UsageError as error:
+                refused[name] = str(error)
+    return subject.found, refused
+
+
+def keep(subject: Subject, refused: dict[str, Refused], findings: Findings) -> None:
+    """Write what was found into the run: evaluation.json, the pictures, and its page anew."""
+    run, split = subject.run, subject.split
+    known = run.evaluation
+    known[split] = known.get(split, {"sections": {}}) | {"findings": findings}
+    for name, section in subject.found.items():
+        pictures = []
+        for picture in section.pictures:
+            file = f"{split}-{name}-{picture.name}.png"
+            figures.save(picture.figure, run.figures / file, note=run.weights_note)
+            pictures.append({"file": file, "title": picture.title, "caption": picture.caption})
+        known[split]["sections"][name] = {
+            "title": section.title,
+            "values": section.values,
+            "rows": section.rows,
+            "notes": section.notes,
+            "pictures": pictures,
+        }
+    for name, words in refused.items():
+        known[split]["sections"][name] = {"refused": words}
+    run.write_json(EVALUATION, {"weights": run.metrics["weights"]["sha256"], "splits": known})
+    gallery.page(run)
+
+
+def diagnose(subject: Subject) -> Findings:
+    """Give what the figures say in words, see `lowerbound.evaluation.diagnosis`."""
+    return [vars(finding) for finding in diagnosis.findings(subject)]

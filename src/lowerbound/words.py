@@ -1,0 +1,49 @@
+"""Numbers in words for people: what the command line, the page and the card have in common."""
+
+import math
+from typing import Any
+
+
+def number(value: Any, digits: int = 2) -> str:
+    """Write a number for people: a real minus, commas, and a dash where there is none.
+
+    Example:
+        >>> number(-1234.5), number(None), number(16, 0), number(float("nan"))
+        ('−1,234.50', '–', '16', 'not finite')
+    """
+    if not isinstance(value, int | float):
+        return "–"
+    if not math.isfinite(value):
+        return "not finite"
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """Write a time for people.
+
+    Example:
+        >>> duration(12.34), duration(75), duration(7260)
+        ('12.3 s', '1 min 15 s', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def counted(number: float, name: str) -> str:
+    """Count things in words: 1 epoch, 0.5 epochs, 1,000 steps."""
+    text = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{text} {name}{'' if number == 1 else 's'}"
+
+
+def with_error(value: float, error: float | None) -> str:
+    """Write a figure to two decimals, or as many as show three digits of a small error.
+
+    Example:
+        >>> with_error(-101.2345, 0.31), with_error(0.1704, 0.00312)
+        ('-101.23 ± 0.31', '0.17040 ± 0.00312')
+    """
+    small = error is not None and 0 < error < 0.1
+    decimals = 2 - math.floor(math.log10(error)) if small and error else 2
+    return f"{value:.{decimals}f}" + ("" if error is None else f" ± {error:.{decimals}f}")
