@@ -49,6 +49,10 @@ REASONS: dict[str, tuple[str, Callable[[Choice], bool]]] = {
         "without a density of each single coordinate",
         lambda c: c["posterior"] in JOINT and c["goal"] == "term decomposed",
     ),
+    "q(z|x) of a batch is not that of the image": (
+        "decomposed KL.*batch norm",
+        lambda c: c["posterior"] == "bn-gaussian" and c["goal"] == "term decomposed",
+    ),
     "DIP reads the means": (
         "no closed form",
         lambda c: c["posterior"] in MEANLESS and c["goal"] == "term dip",

@@ -464,6 +464,17 @@ def test_the_gradient_of_the_gradient_penalty_is_the_finite_difference(kind: str
         assert float(gradient.flatten()[i]) == pytest.approx((up - down) / (2 * h), rel=1e-5)
 
 
+def test_the_decomposed_kl_refuses_batch_norm_in_the_encoder_while_training() -> None:
+    """q(z|x) of an image would be another one in each batch; in evaluation it is the image's own."""
+    encoder = nets.MLP((3,), hidden=(6,), activation="tanh", norm="batch").double()
+    likely = likelihood.Gaussian(nets.MLP((2,), (3,)).double(), unit=False)
+    model = VAE(posterior.Gaussian(encoder, 2).double(), prior.Standard(2).double(), likely)
+    x, goal = torch.rand(4, 3, dtype=F64), Decomposed(images=9)
+    with pytest.raises(UsageError, match=r"batch norm in the encoder.*set norm"):
+        goal.reduce(model.train(), model(x), 0)
+    assert goal.reduce(model.eval(), model(x), 0).terms["mi"].isfinite()
+
+
 def test_a_gradient_penalty_refuses_batch_norm_in_the_decoder_while_training() -> None:
     """Its estimate would be of all slopes of a batch, and not of each image's in its own code alone."""
     model = vae(nets.MLP((2,), (3,), hidden=(6,), activation="tanh", norm="batch"), 2, 3)

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from lowerbound.dist import factors
 from lowerbound.errors import UsageError
+from lowerbound.nets import unsteady
 from lowerbound.objective.base import Loss
 from lowerbound.objective.terms import Term, vector, weighed
 from lowerbound.objective.weight import NonNegative, Weight, as_weight
-from lowerbound.vae import Latent, Trace
+from lowerbound.vae import Latent, Model, Trace
 
 Estimator = Literal["mss", "mws"]
 
@@ -33,7 +34,8 @@ class Decomposed(Term):
     of the N training images: these numbers depend on the size of the blocks.
 
     Raises UsageError where q does not factorise into its coordinates or has no density, for several groups of latents,
-    and for "mss" in training on batches of one image.
+    for "mss" in training on batches of one image, and in training where batch norm in the encoder connects the examples:
+    q(z|x_j) would then be another one in each batch, and their mean not q(z).
 
     Reference: Isolating sources of disentanglement in variational autoencoders (Chen et al., 2018).
 
@@ -65,6 +67,16 @@ class Decomposed(Term):
         super().__init__()
         self.images, self.mi, self.dim, self.estimator = images, mi, dim, estimator
         self.tc = as_weight(tc)
+
+    def reduce(self, model: Model, trace: Trace, step: int) -> Loss:
+        """Refuse an encoder whose posterior of one image depends on the others of the batch; else give `forward`."""
+        if model.training and "batch norm" in unsteady(getattr(model, "posterior", model)):
+            raise UsageError(
+                "The decomposed KL takes q(z) to be the mean of q(z|x) over all images, and while training, batch norm in "
+                "the encoder makes q(z|x) of one image depend on the others of a batch: set norm of the posterior's net "
+                "to none or layer, take another posterior than bn-gaussian, or the term kl."
+            )
+        return self(trace, step)
 
     def forward(self, trace: Trace, step: int) -> Loss:
         """Give the weighted sum of the three, and log each of them."""
