@@ -76,7 +76,7 @@ class Decomposed(Term):
                 "the encoder makes q(z|x) of one image depend on the others of a batch: set norm of the posterior's net "
                 "to none or layer, take another posterior than bn-gaussian, or the term kl."
             )
-        return self(trace, step)
+        return self.forward(trace, step)
 
     def forward(self, trace: Trace, step: int) -> Loss:
         """Give the weighted sum of the three, and log each of them."""
