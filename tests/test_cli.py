@@ -177,11 +177,11 @@ def test_an_array(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_photographs_with_nothing_said_but_where_they_are(tmp_path: Path) -> None:
-    """120 colour photographs of 64×48 and an array train under the defaults, in a real process."""
-    photographs(tmp_path / "photos", 120, shapes=True)
+    """120 small colour photographs and an array train under the defaults, in a real process."""
+    photographs(tmp_path / "photos", 120, (32, 24), shapes=True)
     code, out, err = run("train", tmp_path / "photos", "--out", tmp_path / "run")
     assert (code, err) == (0, "")
-    assert "Data: photos, images of 3×48×64: 96 train, 12 validation, 12 test." in out
+    assert "Data: photos, images of 3×24×32: 96 train, 12 validation, 12 test." in out
     assert np.isfinite(metrics(tmp_path / "run")["test"]["elbo"])
     assert min(picture(tmp_path / "run" / "figures" / "reconstructions.png")) > 100
     x = np.random.default_rng(0).random((120, 12, 12), np.float32)
