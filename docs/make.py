@@ -1,6 +1,8 @@
 """The pages of the axes, from the docstrings, so that nothing in them was typed twice.
 
-python docs/make.py        # rewrites posteriors.md, priors.md, likelihoods.md, objectives.md, networks.md, recipes.md
+python docs/make.py            # rewrites posteriors.md, priors.md, likelihoods.md, objectives.md, networks.md,
+                               # recipes.md and metrics.md
+python docs/make.py metrics    # rewrites this one
 
 A test holds the pages against what this makes. What composes with what is tried, not claimed: each pair is trained for
 two steps and evaluated, or refused in words (`lowerbound.compose`).
@@ -9,11 +11,14 @@ two steps and evaluated, or refused in words (`lowerbound.compose`).
 import inspect
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from lowerbound import compose, recipes, spec
+from lowerbound import compose, metrics, recipes, spec
 
 HERE = Path(__file__).parent
 MADE = "<!-- made by docs/make.py from the docstrings: change these, and run it -->"
@@ -177,12 +182,42 @@ def recipe_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def pages() -> dict[str, str]:
-    """Write all pages."""
-    return {**{name: page(name) for name in PAGES}, "recipes": recipe_page()}
+def metrics_page() -> str:
+    """Write the page of the measures: a section for each file of `lowerbound.metrics`, a part for each of its names."""
+    lead = (
+        "Plain functions, tensors in and numbers out, usable without the rest of the library: `from lowerbound import "
+        "metrics`. A model of your own takes part by implementing `lowerbound.Model`. `lowerbound evaluate RUN` calls "
+        "them and puts what they give into words, tables and pictures."
+    )
+    by_file: dict[str, list[str]] = {}
+    for name, thing in vars(metrics).items():
+        if not name.startswith("_") and callable(thing):
+            by_file.setdefault(thing.__module__, []).append(name)
+    parts = [MADE, "# Measures", lead]
+    rows = [
+        [f"[`{name}`](#{name.lower()})", first(vars(metrics)[name])] for names in by_file.values() for name in names
+    ]
+    parts.append(table(["name", "what it does"], rows))
+    for module, names in by_file.items():
+        parts.append(f"## {inspect.cleandoc(import_module(module).__doc__ or '').splitlines()[0].rstrip('.')}")
+        for name in names:
+            thing = vars(metrics)[name]
+            doc = inspect.cleandoc(thing.__doc__ or "")
+            found = re.search(r"^Arguments:\n((?:[ ]+.*\n?|\n)+)", doc, flags=re.M)
+            listed = re.sub(r"^([\w, ]+): ", r"* `\1`: ", inspect.cleandoc(found[1]), flags=re.M) if found else ""
+            parts += [f"### `{name}`", prose(doc), listed.replace("``", "`")]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+# every page, by what makes it
+MAKERS: dict[str, Callable[[], str]] = {
+    **{name: partial(page, name) for name in PAGES},
+    "recipes": recipe_page,
+    "metrics": metrics_page,
+}
 
 
 if __name__ == "__main__":
-    for name, text in pages().items():
-        (HERE / f"{name}.md").write_text(text, encoding="utf-8")
+    for name in sys.argv[1:] or MAKERS:
+        (HERE / f"{name}.md").write_text(MAKERS[name](), encoding="utf-8")
         print(HERE / f"{name}.md")
