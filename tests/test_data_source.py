@@ -250,7 +250,9 @@ def test_locate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert locate("x.npy") == {"kind": "array", "path": "x.npy"}
     with pytest.raises(DataError, match=r"neither \.npy nor \.npz"):
         locate("one.png")
-    with pytest.raises(DataError, match=r"'mnits': did you mean 'mnist'\? Known: checkerboard"):
+    with pytest.raises(DataError, match=r"'mnits'; did you mean 'mnist'\? Known: checkerboard"):
         locate("mnits")
     with pytest.raises(DataError, match="no data set"):
         locate("")
+    with pytest.raises(DataError, match=r"no file or folder 'none\.npy': it was looked for in "):
+        locate("none.npy")

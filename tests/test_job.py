@@ -15,6 +15,8 @@ from lowerbound import begin, data, gallery, job, likelihood, metrics, nets, pos
 from lowerbound.data import Source
 from lowerbound.errors import DivergedError
 from lowerbound.job import Job, Tally, likelihood_note
+from lowerbound.objective import Loss
+from lowerbound.train import Record
 from lowerbound.vae import VAE
 
 FAST = ("train.batch=16", "train.log=2", 'model.posterior.net={"kind": "mlp", "hidden": [16]}')
@@ -89,6 +91,14 @@ def test_a_loss_that_is_not_finite_is_never_the_best() -> None:
         tally.judge(loss, step)
         seen.append((tally.best, tally.best_step))
     assert seen == [(None, None), (None, None), (5.0, 2), (5.0, 2), (4.0, 4)]
+
+
+def test_a_row_has_the_mean_of_a_term_and_the_last_value_of_a_schedule() -> None:
+    tally = Tally()
+    for step, value in enumerate([1.0, 2.0, 6.0], 1):
+        terms = {name: torch.tensor(value) for name in ("rate", "beta", "tc", "tc_weight")}
+        tally.add(Record(step, Loss({}, terms), 0.1))
+    assert tally.take() == {"rate": 3.0, "beta": 6.0, "tc": 3.0, "tc_weight": 6.0}
 
 
 def test_a_validation_that_is_not_finite_stops_the_training_and_leaves_the_last_checkpoint(

@@ -129,7 +129,7 @@ def test_a_directory_that_exists_is_not_overwritten(refused: Callable[..., str])
 
 def test_an_unknown_name(refused: Callable[..., str]) -> None:
     err = refused(DATA, "train", "minst")
-    assert "There is no data set, folder or file 'minst': did you mean 'mnist'?" in err
+    assert "There is no data set, folder or file 'minst'; did you mean 'mnist'?" in err
     assert "'/absent/photos'" in refused(DATA, "train", "/absent/photos")
 
 

@@ -51,5 +51,5 @@ def nearest(word: str, known: "list[str] | tuple[str, ...]") -> str:
     import difflib
 
     match = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    hint = f"did you mean {match[0]!r}? " if match else ""
-    return f"{hint}Known: {', '.join(sorted(known))}."
+    names = ", ".join(sorted(known))
+    return f"did you mean {match[0]!r}? Known: {names}." if match else f"known are: {names}."

@@ -41,7 +41,8 @@ class Tally:
         self.count += 1
         for name, value in record.loss.terms.items():
             v = float(value)
-            self.sums[name] = v * self.count if name in SCHEDULED else self.sums.get(name, 0.0) + v
+            of_the_step = name in SCHEDULED or name.endswith("_weight")  # as `terms.weighed` names a schedule's value
+            self.sums[name] = v * self.count if of_the_step else self.sums.get(name, 0.0) + v
 
     def take(self) -> dict[str, float]:
         """Give the means since the last row, and start anew."""

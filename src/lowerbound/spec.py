@@ -175,7 +175,7 @@ def register(registry: str, kind: str) -> Callable[[Constructor], Constructor]:
         'Mine'
     """
     if registry not in REGISTRIES:
-        raise UsageError(f"There is no registry {registry!r}: {nearest(registry, list(REGISTRIES))}")
+        raise UsageError(f"There is no registry {registry!r}; {nearest(registry, list(REGISTRIES))}")
 
     def add(constructor: Constructor) -> Constructor:
         known = REGISTRIES[registry].get(kind)

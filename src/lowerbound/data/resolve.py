@@ -6,6 +6,7 @@ from pathlib import Path
 from lowerbound.data.array import array
 from lowerbound.data.folder import folder
 from lowerbound.data.known import digits, fashion_mnist, mnist
+from lowerbound.data.shapes import shapes
 from lowerbound.data.source import Source
 from lowerbound.data.toy import checkerboard, circles, eight_gaussians, moons, pinwheel, swiss_roll
 from lowerbound.errors import DataError, nearest
@@ -15,6 +16,7 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "mnist": mnist,
     "fashion-mnist": fashion_mnist,
     "digits": digits,
+    "shapes": shapes,
     "folder": folder,
     "array": array,
     "moons": moons,
@@ -48,7 +50,9 @@ def locate(text: str) -> dict[str, str]:
         raise DataError(
             f"{text} is a file, but neither .npy nor .npz. Images are given by the folder they are in: {path.parent}"
         )
+    if path.suffix.lower() in (".npy", ".npz") or len(path.parts) > 1:
+        raise DataError(f"There is no file or folder {text!r}: it was looked for in {path.absolute().parent}.")
     raise DataError(
-        f"There is no data set, folder or file {text!r}: {nearest(text, named)} "
+        f"There is no data set, folder or file {text!r}; {nearest(text, named)} "
         "Or give a folder of images, or a .npy or .npz file."
     )
