@@ -5,4 +5,11 @@ from lowerbound.metrics.aggregate import usage as usage
 from lowerbound.metrics.bits import bits_per_dimension as bits_per_dimension
 from lowerbound.metrics.bounds import evaluate as evaluate
 from lowerbound.metrics.bounds import headline as headline
-from lowerbound.metrics.bounds import log_likelihood as log_likelihood
+from lowerbound.metrics.importance import elbos as elbos
+from lowerbound.metrics.importance import importance_sampling as importance_sampling
+from lowerbound.metrics.importance import log_likelihood as log_likelihood
+from lowerbound.metrics.importance import mean_of_split as mean_of_split
+from lowerbound.metrics.pareto import generalised_pareto as generalised_pareto
+from lowerbound.metrics.pareto import tail_index as tail_index
+from lowerbound.metrics.pareto import trusted as trusted
+from lowerbound.metrics.weights import Estimates as Estimates

@@ -1,6 +1,5 @@
-"""The elbo on a split, each image counted once, with standard errors; and log p(x) by importance sampling."""
+"""The elbo on a split, each image counted once, with standard errors."""
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,7 +8,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowerbound import rng
-from lowerbound.errors import UsageError
 from lowerbound.metrics.bits import bits_per_dimension, counts
 from lowerbound.objective import Loss, Objective
 from lowerbound.vae import Model, Trace, pooled
@@ -76,45 +74,6 @@ def evaluate(
     return found
 
 
-def log_likelihood(
-    model: Model,
-    x: Float[Tensor, "B *X"],
-    *,
-    samples: int = 5000,
-    rows: int = 2500,
-    bfloat16: bool = False,
-    seed: int = SEED,
-) -> Float[Tensor, "B"]:
-    r"""Estimate log p(x) of each image by importance sampling from its posterior, in nats.
-
-    .. math:: \log \hat p(x) = \log \frac1K \sum_{k=1}^K \frac{p(x, z_k)}{q(z_k|x)}, \qquad z_k \sim q(z|x)
-
-    In expectation it is at most log p(x), and rises to it with K. An image is encoded once for some ``rows`` samples,
-    which are decoded together and reduced as they come: memory does not grow with K. Image i is the same whatever
-    images stand beside it. Raises UsageError where q is a point mass, which has no density to weigh samples by.
-
-    Reference: Importance weighted autoencoders (Burda, Grosse and Salakhutdinov, 2016).
-
-    Arguments:
-        model: the model, which is put in evaluation mode for the while.
-        x: the images.
-        samples: K.
-        rows: latents decoded at a time.
-        bfloat16: whether the networks run in bfloat16; densities stay in float32.
-        seed: of the noise; image i has its own.
-    """
-    if samples < 1 or rows < 1:
-        raise UsageError(f"samples is {samples} and rows {rows}: at least 1 is needed of each.")
-    training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
-            found = [_importance(model, image[None], samples, rows, seed, i) for i, image in enumerate(x)]
-    finally:
-        model.train(training)
-    return torch.stack(found)
-
-
 def headline(found: Mapping[str, Any]) -> list[str]:
     """Name the figures of an evaluation that come first: elbo, distortion and rate, or what there is in their place.
 
@@ -129,22 +88,6 @@ def headline(found: Mapping[str, Any]) -> list[str]:
     """
     names = ("elbo", "bound", "distortion", "rate") if found.get("elbo") is not None else ("distortion", "loss")
     return [name for name in names if found.get(name) is not None]
-
-
-def _importance(model: Model, image: Tensor, samples: int, rows: int, seed: int, i: int) -> Tensor:
-    with rng.noise(seed, "importance", i):
-        counts = [min(rows, samples - start) for start in range(0, samples, rows)]
-        sums = [_weights(model(image, samples=k)).cpu().double().logsumexp(0)[0] for k in counts]
-    return torch.stack(sums).logsumexp(0) - math.log(samples)
-
-
-def _weights(trace: Trace) -> Tensor:
-    if not trace.density:
-        raise UsageError(
-            "log p(x) is estimated from p(x, z) / q(z|x), and the posterior is a point mass, which has no density: of "
-            "an autoencoder the distortion can be measured, and no likelihood."
-        )
-    return trace.log_w
 
 
 def _summary(loss: Loss, whole: Trace) -> dict[str, Any]:

@@ -1,0 +1,214 @@
+"""log p(x) by importance sampling, of each image and of a whole split."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lowerbound import rng
+from lowerbound.errors import UsageError
+from lowerbound.metrics.bounds import SEED
+from lowerbound.metrics.weights import Estimates
+from lowerbound.vae import Model, Trace
+
+
+def log_likelihood(
+    model: Model,
+    x: Float[Tensor, "B *X"],
+    *,
+    samples: int = 5000,
+    rows: int = 2500,
+    bfloat16: bool = False,
+    seed: int = SEED,
+) -> Float[Tensor, "B"]:
+    r"""Estimate log p(x) of each image by importance sampling from its posterior, in nats.
+
+    .. math:: \log \hat p(x) = \log \frac1K \sum_{k=1}^K \frac{p(x, z_k)}{q(z_k|x)}, \qquad z_k \sim q(z|x)
+
+    In expectation it is at most log p(x), and rises to it with K. An image is encoded once for some ``rows`` samples,
+    which are decoded together and reduced as they come: memory does not grow with K, but for a number a sample. Image
+    i is the same whatever images stand beside it. `importance_sampling` gives the errors too. Raises UsageError where q
+    is a point mass, which has no density to weigh samples by, and where the model gives NaN.
+
+    Reference: Importance weighted autoencoders (Burda, Grosse and Salakhutdinov, 2016).
+
+    Arguments:
+        model: the model, which is put in evaluation mode for the while.
+        x: the images.
+        samples: K.
+        rows: latents decoded at a time.
+        bfloat16: whether the networks run in bfloat16; densities stay in float32.
+        seed: of the noise; image i has its own.
+    """
+    _countable(samples, rows)
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
+            drawn = (_log_weights(model, image[None], samples, rows, seed, i) for i, image in enumerate(x))
+            sums = [torch.stack([part.logsumexp(0)[0] for part in parts]).logsumexp(0) for parts in drawn]
+    finally:
+        model.train(training)
+    return torch.stack(sums) - math.log(samples)
+
+
+def importance_sampling(
+    model: Model,
+    x: Float[Tensor, "B *X"],
+    *,
+    samples: int = 5000,
+    rows: int = 2500,
+    seed: int = SEED,
+    progress: Callable[[int, int], None] | None = None,
+) -> Estimates:
+    r"""Estimate log p(x) of each image as `log_likelihood` does, from the same samples, with what `Estimates` adds.
+
+    .. math:: \log \hat p(x) = \log \frac1K \sum_{k=1}^K \frac{p(x, z_k)}{q(z_k|x)}, \qquad z_k \sim q(z|x)
+
+    Memory holds K numbers and ``rows`` images at a time. Raises UsageError as `log_likelihood` does, and where an image
+    lies outside the support of p(x|z): what is then scored is a cross-entropy, and no likelihood.
+
+    Reference: Importance weighted autoencoders (Burda, Grosse and Salakhutdinov, 2016).
+
+    Arguments:
+        model: the model, which is put in evaluation mode for the while.
+        x: the images.
+        samples: K.
+        rows: latents decoded at a time.
+        seed: of the noise; image i has its own.
+        progress: is told how many of the images are done.
+
+    Example:
+        >>> from lowerbound.oracle import Linear
+        >>> known = Linear(torch.tensor([[3.0], [4.0]], dtype=torch.float64), torch.zeros(2).double(), sigma=1.0)
+        >>> x = known.draw(3, seed=0)
+        >>> found = importance_sampling(known.vae(exact=True), x, samples=100)
+        >>> bool((found.log_p - known.log_p(x)).abs().max() < 1e-10), found.effective.round().tolist()
+        (True, [100.0, 100.0, 100.0])
+    """
+    _countable(samples, rows)
+    training = model.training
+    model.eval()
+    parts = []
+    try:
+        with torch.inference_mode():
+            _supported(model, x, seed)
+            for i, image in enumerate(x):
+                log_w = torch.cat(_log_weights(model, image[None], samples, rows, seed, i))
+                parts.append(Estimates.of(log_w, first=i))
+                if progress is not None:
+                    progress(i + 1, len(x))
+    finally:
+        model.train(training)
+    return Estimates.joined(parts)
+
+
+def elbos(
+    model: Model,
+    blocks: Iterable[tuple[Float[Tensor, "..."], Int[Tensor, "..."] | None]],
+    *,
+    samples: int = 1,
+    seed: int = SEED,
+) -> Float[Tensor, "N"]:
+    """Give the elbo of each image, in nats: those whose mean `evaluate` gives for the same blocks, samples and seed.
+
+    Raises UsageError where q is a point mass.
+
+    Example:
+        >>> from lowerbound.oracle import Linear
+        >>> known = Linear(torch.tensor([[3.0], [4.0]], dtype=torch.float64), torch.zeros(2).double(), sigma=1.0)
+        >>> elbos(known.vae(exact=True), [(known.draw(5, seed=0), None), (known.draw(2, seed=1), None)]).shape
+        torch.Size([7])
+    """
+    training = model.training
+    model.eval()
+    found = []
+    try:
+        with torch.inference_mode():
+            for b, (x, _) in enumerate(blocks):
+                with rng.noise(seed, "evaluate", b):
+                    trace = _dense(model(x, samples=samples))
+                    found.append((trace.log_px - trace.kl).cpu().double().mean(0))
+    finally:
+        model.train(training)
+    return torch.cat(found)
+
+
+def mean_of_split(elbo: Float[Tensor, "N"], log_p: Float[Tensor, "n"]) -> tuple[float, float | None]:
+    r"""Give the mean log p(x) of N images of which n were examined, from the elbo of all: the value and its error.
+
+    .. math:: \bar e_N + \frac1n \sum_{i \le n} (\log \hat p_i - e_i), \qquad
+        \mathrm{error}^2 = \frac{s_p^2}{N} + \Bigl(\frac1n - \frac1N\Bigr) s_d^2
+
+    Images differ much more in their log p(x) than in how far the elbo is below it, d = log p̂ − e. So the elbo of all
+    tells how the images examined differ from the rest, whatever its own noise is; what is left of the error is that of
+    d, and, for images like these in general, that of N of them. It is an estimate of the same as the mean of log p̂, a
+    lower one in expectation, provided that d of the images examined is like that of the others. Raises UsageError where
+    n is 0 or more than N; the error of one image is None.
+
+    Reference: Sampling techniques (Cochran, 1977), section 12.7, for a slope of 1.
+
+    Arguments:
+        elbo: of each image of the split, those examined first.
+        log_p: log p̂ of those examined.
+
+    Example:
+        >>> mean_of_split(torch.tensor([-100.0, -120.0, -140.0]), torch.tensor([-99.0, -117.0]))
+        (-118.0, 7.371...)
+    """
+    n, total = len(log_p), len(elbo)
+    if not 0 < n <= total:
+        raise UsageError(f"{n} images were examined of a split of {total}: give the elbo of all, and one or more.")
+    elbo, log_p = elbo.double().cpu(), log_p.double().cpu()
+    lifted = log_p - elbo[:n]
+    value = float(elbo.mean() + lifted.mean())
+    if n < 2:
+        return value, None
+    return value, float((log_p.var() / total + (1 / n - 1 / total) * lifted.var()).sqrt())
+
+
+def _countable(samples: int, rows: int) -> None:
+    if samples < 1 or rows < 1:
+        raise UsageError(f"samples is {samples} and rows {rows}: at least 1 is needed of each.")
+
+
+def _log_weights(model: Model, image: Tensor, samples: int, rows: int, seed: int, i: int) -> list[Tensor]:
+    """Give log w of every sample of image i, some ``rows`` at a time, each (k, 1)."""
+    counts = [min(rows, samples - start) for start in range(0, samples, rows)]
+    with rng.noise(seed, "importance", i):
+        parts = [_dense(model(image, samples=k)).log_w.cpu().double() for k in counts]
+    if any(bool(part.isnan().any()) for part in parts):
+        raise UsageError(
+            f"The model gives NaN for image {i}: log p(x) cannot be estimated. Its weights may hold NaN, or the image "
+            "values that it was not made for."
+        )
+    return parts
+
+
+def _dense(trace: Trace) -> Trace:
+    if not trace.density:
+        raise UsageError(
+            "log p(x) is estimated from p(x, z) / q(z|x), and the posterior is a point mass, which has no density: of "
+            "an autoencoder the distortion can be measured, and no likelihood."
+        )
+    return trace
+
+
+def _supported(model: Model, x: Tensor, seed: int) -> None:
+    """Raise UsageError where p(x|z) is no likelihood of an image."""
+    with rng.noise(seed, "support"):
+        px = model(x[:1]).px
+    try:
+        support = px.support
+    except NotImplementedError:  # an own distribution need not say
+        return
+    for i, image in enumerate(x):
+        if support is not None and not bool(support.check(image[None]).all()):
+            raise UsageError(
+                f"Image {i} has values that p(x|z) gives no probability, such as grey pixels under a Bernoulli: what "
+                "is scored is a cross-entropy and not a likelihood, so that there is no log p(x). Binarise the data "
+                "(--set data.binarise=threshold), or take a likelihood of such pixels "
+                "(--set model.likelihood.kind=continuous-bernoulli), and train anew."
+            )
