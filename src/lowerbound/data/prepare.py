@@ -103,6 +103,7 @@ def assemble(
     unit: bool,
     binarise: Binarise = "none",
     info: dict[str, Any],
+    factors: Int64[Tensor, "N F"] | None = None,
 ) -> Source:
     """Cut, binarise and describe: the last step of every loader.
 
@@ -125,7 +126,7 @@ def assemble(
     fixed = binarise in ("static", "threshold")
     if fixed:
         x = _all_binary(x, binarise, "binarise train")
-    parts = {split: Split(x, where, labels) for split, where in rows.items()}
+    parts = {split: Split(x, where, labels, factors) for split, where in rows.items()}
     if own:
         test_x = _all_binary(own[0], binarise, "binarise test") if fixed else own[0]
         parts["test"] = Split(test_x, torch.arange(len(test_x)), own[1])

@@ -61,6 +61,7 @@ class Split:
     x: UInt8[Tensor, "N *shape"] | Float32[Tensor, "N *shape"]
     rows: Int64[Tensor, " n"]
     labels: Int64[Tensor, " N"] | None = None
+    factors: Int64[Tensor, "N F"] | None = None  # what made each row, where it is known; named in the source's info
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -143,7 +144,13 @@ class Source:
             return None if tensor is None else moved.setdefault(id(tensor), tensor.to(device))
 
         parts = {
-            name: replace(part, x=move(part.x), rows=part.rows.to(device), labels=move(part.labels))
+            name: replace(
+                part,
+                x=move(part.x),
+                rows=part.rows.to(device),
+                labels=move(part.labels),
+                factors=move(part.factors),
+            )
             for name in SPLITS
             for part in [getattr(self, name)]
         }
