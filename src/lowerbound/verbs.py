@@ -18,7 +18,7 @@ from lowerbound import begin, figures, files, gallery, job, process, recipes, se
 from lowerbound import spec as specs
 from lowerbound.data import Source
 from lowerbound.errors import StoppedError, UsageError
-from lowerbound.metrics import headline
+from lowerbound.metrics import fitted_note, headline
 from lowerbound.progress import Stop, console, work
 from lowerbound.report import BEGUN
 from lowerbound.run import Run, noun, program
@@ -271,6 +271,9 @@ def _measured(run: Run) -> None:
     for split in ("validation", "test"):
         if split in run.metrics:
             say(f"{split.capitalize()}: {_figures(run, run.metrics[split])}, from the {run.weights_note}.")
+    last = run.metrics.get("test", run.metrics.get("validation"))
+    for note in fitted_note(last, run.metrics["fit"]["kind"]) if last and "fit" in run.metrics else []:
+        say(note)
 
 
 def _collapse(found: dict[str, Any], steps: int) -> str:

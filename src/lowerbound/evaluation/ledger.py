@@ -1,21 +1,137 @@
-"""The ledger: what was measured on what, and elbo, distortion and rate with their standard errors."""
+"""The ledger: what was measured on what, β asked and reached, elbo, distortion and rate with their standard errors."""
 
-from lowerbound import begin, metrics
+import math
+from typing import Any
+
+from lowerbound import begin, job, metrics
 from lowerbound.evaluation.base import Section, Subject
+from lowerbound.metrics.bits import DENSITY, DISCRETE
+from lowerbound.run import noun
 from lowerbound.words import with_error
+
+SCHEDULES = {"beta": "β", "lambda": "λ", "capacity": "C"}
+BINARISED = {
+    "none": "none",
+    "dynamic": "dynamic: training images drawn anew each time, held-out ones once",
+    "static": "static: drawn once",
+    "threshold": "cut at ½",
+}
+POINT = "The posterior is a point mass, which has no density: there is no rate, no elbo, and no bits per dimension."
+SCORE = "Bits per dimension are of a probability, and the distortion here is {note}."
+OWN = "Of this model's own p(x|z) it is not known whether it gives these pixels a probability."
 
 
 def measure(subject: Subject) -> Section:
-    """Measure elbo, distortion and rate of the split, see `lowerbound.metrics.evaluate`."""
-    settings = subject.settings
+    """Measure elbo, distortion and rate of the split, see `lowerbound.metrics.evaluate`, and say what they are of.
+
+    The values are those of `lowerbound.metrics.evaluate` and beside them: "split"; "data" (name, shape, noun);
+    "binarise"; "likelihood" (name, density, note: see `lowerbound.job.likelihood_note`); "schedules" (beta, lambda and
+    capacity: asked, reached, and chosen where the weights are of another step; None where there is none, or the run is
+    not finished); "prior" (the kind of fit, or None for that of the training); "conventions" (name, loss, factor, beta
+    of each, see `lowerbound.metrics.conventions`; none without a β); and "bits_refused", in words, where there are no
+    "bits_per_dimension".
+    """
+    run, settings = subject.run, subject.settings
     found = metrics.evaluate(
         subject.model,
         subject.objective,
         subject.blocks(),
-        step=begin.total(subject.run),
+        step=begin.total(run),
         samples=settings.samples,
         seed=settings.seed,
     )
-    errors = found["standard_error"]
-    rows = [(name, f"{with_error(found[name], errors.get(name))} nats") for name in metrics.headline(found)]
-    return Section("Ledger", found, rows)
+    known = {
+        "split": subject.split,
+        "data": {"name": run.data["name"], "shape": run.data["shape"], "noun": noun(run.data["shape"])},
+        "binarise": run.data["binarise"],
+        "likelihood": _likelihood(subject),
+        "schedules": {name: run.metrics.get(name) if run.finished else None for name in SCHEDULES},
+        "prior": (run.spec["fit"] or {}).get("kind") if run.finished else None,
+    }
+    values = {**found, **known}
+    values["conventions"] = [vars(each) for each in _conventions(subject, values)]
+    if "bits_per_dimension" not in values:
+        values["bits_refused"] = _no_bits(values)
+    return Section("Ledger", values, [*_what(values), *_figures(values), *_elsewhere(values)], _notes(values))
+
+
+def _likelihood(subject: Subject) -> dict[str, Any]:
+    """Say what p(x|z) is to the pixels that were measured: a recorded note is of the held-out ones."""
+    run = subject.run
+    known: dict[str, Any] = run.metrics["likelihood"] if run.finished else job.likelihood_note(run.model, run.source)
+    grey = subject.split == "train" and run.data["binarise"] == "dynamic" and known["density"]
+    if not grey:
+        return known
+    return {**known, "density": False, "note": "a cross-entropy on the grey pixels that are binarised in training"}
+
+
+def _conventions(subject: Subject, values: dict[str, Any]) -> list[metrics.Convention]:
+    beta, run = values["schedules"]["beta"], subject.run
+    if beta is None or values.get("rate") is None:
+        return []
+    sigma = run.metrics.get("sigma") if run.finished else None
+    return metrics.conventions(
+        beta["reached"],
+        dimensions=math.prod(run.data["shape"]),
+        latents=run.spec["latents"],
+        batch=run.spec["train"]["batch"],
+        images=run.data["images"]["train"],
+        sigma=sigma["value"] if sigma else None,
+    )
+
+
+def _no_bits(values: dict[str, Any]) -> str:
+    density, note = values["likelihood"]["density"], values["likelihood"]["note"]
+    if values.get("elbo") is None:
+        return POINT
+    if density is None:
+        return OWN
+    advice = f" {DISCRETE}" if values["data"]["noun"] == "images" else ""
+    return DENSITY + advice if density else SCORE.format(note=note)
+
+
+def _what(values: dict[str, Any]) -> list[tuple[str, str]]:
+    data, likelihood = values["data"], values["likelihood"]
+    shape = "×".join(map(str, data["shape"]))
+    normalised = f"normalised, a {'probability' if 'bits_per_dimension' in values else 'density'}"
+    kind = {True: normalised, False: likelihood["note"], None: "an own model, not known to be normalised"}
+    rows = [
+        ("data", f"{data['name']}, {values['split']}: {values['images']:,} {data['noun']} of {shape}"),
+        ("binarisation", BINARISED[values["binarise"]]),
+        ("likelihood", f"{likelihood['name']}: {kind[likelihood['density']]}"),
+    ]
+    rows += [("prior", f"fitted to the codes afterwards ({values['prior']})")] if values["prior"] else []
+    for name, sign in SCHEDULES.items():
+        if schedule := values["schedules"][name]:
+            rows.append((sign, _asked(schedule)))
+    return rows
+
+
+def _asked(schedule: dict[str, Any]) -> str:
+    """Say what was asked for and what was reached."""
+    asked, reached = f"{schedule['asked']:.4g}", f"{schedule['reached']:.4g}"
+    if schedule.get("adaptive"):
+        return f"moved to {reached} by the training"
+    text = asked if asked == reached else f"{asked} asked for, {reached} reached"
+    return text + (f"; {schedule['chosen']:.4g} at the step of these weights" if "chosen" in schedule else "")
+
+
+def _figures(values: dict[str, Any]) -> list[tuple[str, str]]:
+    errors = values["standard_error"]
+    rows = [(name, f"{with_error(values[name], errors.get(name))} nats") for name in metrics.headline(values)]
+    if "bits_per_dimension" in values:
+        bits, size = values["bits_per_dimension"], math.prod(values["data"]["shape"]) * math.log(2)
+        error = errors["elbo"]
+        rows.append(("−elbo", with_error(bits, None if error is None else error / size) + " bits per dimension"))
+    return rows
+
+
+def _elsewhere(values: dict[str, Any]) -> list[tuple[str, str]]:
+    """Give the weight of the KL in codes that minimise something else."""
+    others = [each for each in values["conventions"] if each["name"] != "sums"]
+    return [(f"β elsewhere, {each['name']}", f"{each['beta']:.4g}: {each['loss']}") for each in others]
+
+
+def _notes(values: dict[str, Any]) -> list[str]:
+    notes = metrics.fitted_note(values, values["prior"]) if values["prior"] else []
+    return [*notes, *([values["bits_refused"]] if "bits_refused" in values else [])]

@@ -5,6 +5,9 @@ from lowerbound.metrics.aggregate import usage as usage
 from lowerbound.metrics.bits import bits_per_dimension as bits_per_dimension
 from lowerbound.metrics.bounds import evaluate as evaluate
 from lowerbound.metrics.bounds import headline as headline
+from lowerbound.metrics.ledger import Convention as Convention
+from lowerbound.metrics.ledger import conventions as conventions
+from lowerbound.metrics.ledger import fitted_note as fitted_note
 from lowerbound.metrics.importance import elbos as elbos
 from lowerbound.metrics.importance import importance_sampling as importance_sampling
 from lowerbound.metrics.importance import log_likelihood as log_likelihood

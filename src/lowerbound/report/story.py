@@ -3,6 +3,7 @@
 from html import escape
 from typing import Any
 
+from lowerbound.metrics import fitted_note
 from lowerbound.report.content import SCHEDULED, Content
 from lowerbound.report.latents import usage
 from lowerbound.report.markup import course_of, finite, plain
@@ -46,14 +47,16 @@ def _fitted(c: Content) -> str:
     if not both:
         return f"{text}."
     old, new = both["trained"], both["fitted"]
+    text += (
+        ", and the elbo, the rate and the loss above are under it" if "elbo" in new else ", and the loss is under it"
+    )
     if "elbo" in new:
-        text += ", and the elbo and the rate above are under it"
         text += f". Under the prior of the training the {c.split} elbo is {number(old['elbo'])} nats"
     text += f". The mean log density of the held-out codes is {number(new['log_p'])} nats under the fitted prior "
     text += f"and {number(old['log_p'])} nats under that of the training."
     if not fit.get("exact", True):
         text += " Its log density has no closed form; it is estimated from below, and the elbo stays a lower bound."
-    return text
+    return " ".join([text, *fitted_note(c.measured, fit["kind"])[1:]])
 
 
 def _shape(c: Content) -> str:
