@@ -7,7 +7,13 @@ from lowerbound.metrics.annealed import Bracket as Bracket
 from lowerbound.metrics.annealed import annealed_importance_sampling as annealed_importance_sampling
 from lowerbound.metrics.annealed import bidirectional as bidirectional
 from lowerbound.metrics.annealed import simulated as simulated
+from lowerbound.metrics.anomaly import area as area
+from lowerbound.metrics.anomaly import p_values as p_values
+from lowerbound.metrics.anomaly import roc as roc
+from lowerbound.metrics.anomaly import score as score
+from lowerbound.metrics.anomaly import threshold as threshold
 from lowerbound.metrics.bits import bits_per_dimension as bits_per_dimension
+from lowerbound.metrics.refine import refined as refined
 from lowerbound.metrics.bounds import evaluate as evaluate
 from lowerbound.metrics.bounds import headline as headline
 from lowerbound.metrics.bridge import Annealing as Annealing
