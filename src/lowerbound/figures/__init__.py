@@ -1,5 +1,6 @@
 """Figures: tensors and history rows in, a matplotlib ``Figure`` out, never shown."""
 
+from lowerbound.figures.annealed import bracket as bracket
 from lowerbound.figures.images import grid as grid
 from lowerbound.figures.images import interpolation as interpolation
 from lowerbound.figures.images import manifold as manifold
