@@ -93,12 +93,15 @@ def test_a_loss_that_is_not_finite_is_never_the_best() -> None:
     assert seen == [(None, None), (None, None), (5.0, 2), (5.0, 2), (4.0, 4)]
 
 
-def test_a_row_has_the_mean_of_a_term_and_the_last_value_of_a_schedule() -> None:
+def test_a_row_has_the_mean_of_a_term_the_last_value_of_a_schedule_and_the_largest_gradient() -> None:
     tally = Tally()
     for step, value in enumerate([1.0, 2.0, 6.0], 1):
         terms = {name: torch.tensor(value) for name in ("rate", "beta", "tc", "tc_weight")}
-        tally.add(Record(step, Loss({}, terms), 0.1))
-    assert tally.take() == {"rate": 3.0, "beta": 6.0, "tc": 3.0, "tc_weight": 6.0}
+        tally.add(Record(step, Loss({}, terms), 0.1, torch.tensor(value)))
+    gradient = {"gradient": 3.0, "gradient_max": 6.0}
+    assert tally.take() == {"rate": 3.0, "beta": 6.0, "tc": 3.0, "tc_weight": 6.0, **gradient}
+    tally.add(Record(4, Loss({}, {}), 0.1, torch.tensor(0.5)))
+    assert tally.take()["gradient_max"] == 0.5
 
 
 def test_a_validation_that_is_not_finite_stops_the_training_and_leaves_the_last_checkpoint(

@@ -28,27 +28,33 @@ SCHEDULED = ("beta", "capacity", "gamma", "lambda")  # values of a step; other t
 @final
 @dataclass
 class Tally:
-    """What a checkpoint carries beside the tensors: sums since the last row, and the best validation so far."""
+    """What a checkpoint carries beside the tensors: what was logged since the last row, and the best validation so far.
+
+    ``gradient`` is the largest norm of a step's gradient since the last row.
+    """
 
     count: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     best: float | None = None
     best_step: int | None = None
     worse: int = 0
+    gradient: float = 0.0
 
     def add(self, record: Record) -> None:
         """Count one record."""
         self.count += 1
-        for name, value in record.loss.terms.items():
+        self.gradient = max(self.gradient, float(record.gradient))
+        for name, value in {**record.loss.terms, "gradient": record.gradient}.items():
             v = float(value)
             of_the_step = name in SCHEDULED or name.endswith("_weight")  # as `terms.weighed` names a schedule's value
             self.sums[name] = v * self.count if of_the_step else self.sums.get(name, 0.0) + v
 
     def take(self) -> dict[str, float]:
-        """Give the means since the last row, and start anew."""
+        """Give the means since the last row and the largest gradient, and start anew."""
         means = {name: value / self.count for name, value in self.sums.items()}
-        self.count, self.sums = 0, {}
-        return means
+        row = {**means, "gradient_max": self.gradient}
+        self.count, self.sums, self.gradient = 0, {}, 0.0
+        return row
 
     def judge(self, loss: float, step: int) -> None:
         """Remember the best validation, and how many were worse since."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, final
 
 import torch
@@ -101,16 +101,21 @@ class State:
     ema: AveragedModel | None = None
     bfloat16: bool = False
     step: int = 0
+    gradient: Tensor = field(default_factory=lambda: torch.zeros(()))  # the last one's norm; of no later step's concern
 
 
 @final
 @dataclass(frozen=True)
 class Record:
-    """One step's outcome: the number of steps done, the loss (its tensors unread), and the learning rate."""
+    """One step's outcome: the number of steps done, the loss, the learning rate, and the norm of the whole gradient.
+
+    The norm is that before clipping. Tensors are unread.
+    """
 
     step: int
     loss: Loss
     lr: float
+    gradient: Float[Tensor, ""]
 
 
 def start(model: Model, objective: Objective, plan: Plan, images: int) -> State:
@@ -201,7 +206,7 @@ def train(state: State, source: Source, *, steps: int, batch: int, seed: int = 0
         x, _ = source.batch(t * batch, batch, seed=seed)
         with rng.noise(seed, "step", t):
             loss = step(state, x)
-        yield Record(state.step, loss, state.optimizer.param_groups[0]["lr"])
+        yield Record(state.step, loss, state.optimizer.param_groups[0]["lr"], state.gradient)
 
 
 def backward(state: State, loss: Loss) -> None:
@@ -216,11 +221,12 @@ def backward(state: State, loss: Loss) -> None:
 
 
 def gradients_are_finite(state: State, loss: Loss, x: Float[Tensor, "B *X"]) -> None:
-    """Clip the gradient where asked; raise DivergedError where it or the loss is not finite."""
+    """Note the gradient's norm, and clip it where asked; raise DivergedError where it or the loss is not finite."""
     params = [p for group in state.optimizer.param_groups for p in group["params"]]
     norm = nn.utils.get_total_norm([p.grad for p in params if p.grad is not None])
     if not math.isfinite(float(norm + sum(value.detach() for value in loss.losses.values()))):
         raise DivergedError(_diagnosis(state, loss, x))
+    state.gradient = norm
     if state.clip is not None:
         nn.utils.clip_grads_with_norm_(params, state.clip, norm)
 
