@@ -51,6 +51,7 @@ ORDER = [
     "doctor",
     "verbs",
     "evaluation",
+    "comparison",
     "cli",
     "__main__",
 ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lowerbound import after as after
+    from lowerbound import comparison as comparison
     from lowerbound import data as data
     from lowerbound import dist as dist
     from lowerbound import evaluation as evaluation
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from lowerbound.begin import embed as embed
     from lowerbound.begin import fit as fit
     from lowerbound.begin import resume as resume
+    from lowerbound.comparison import compare as compare
+    from lowerbound.comparison import sweep as sweep
     from lowerbound.evaluation.examine import evaluate as evaluate
     from lowerbound.gallery import codes as codes
     from lowerbound.gallery import interpolate as interpolate
@@ -49,10 +52,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = "after data dist evaluation explore figures likelihood metrics nets objective posterior prior spec train"
+_MODULES = (
+    "after comparison data dist evaluation explore figures likelihood metrics nets objective posterior prior spec train"
+)
 _NAMES = {
     "gallery": "codes interpolate manifold reconstruct sample traverse",
     "begin": "embed fit resume",
+    "comparison": "compare sweep",
     "evaluation.examine": "evaluate",
     "process": "tune",
     "run": "Run load",

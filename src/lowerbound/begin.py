@@ -275,7 +275,7 @@ def fit(
         own=model is not None,
     )
     job = prepare(spec, source, name=name, out=None if out is None else Path(out), device=device, model=model)
-    return _train(job, progress)
+    return carry_out(job, progress)
 
 
 def _own_latents(model: Model, asked: int | None) -> int:
@@ -286,11 +286,12 @@ def _own_latents(model: Model, asked: int | None) -> int:
     return found
 
 
-def _train(job: Job, progress: bool) -> Run:
+def carry_out(job: Job, progress: bool = True, after: int = 0) -> Run:
+    """Train a job to its end and give its run; ``after`` steps of other runs come then."""
     from lowerbound import progress as line  # it stands above, and is only asked how a job is shown
 
     with job.run.lock(), advising(job.run.path):
-        for _ in line.shown(job.steps(), job) if progress else job.steps():
+        for _ in line.shown(job.steps(), job, after) if progress else job.steps():
             pass
         return line.finish(job) if progress else job.finish()
 
@@ -378,7 +379,7 @@ def resume(
     job = reopen(path, device=device, at=at, own=model, given=given, fit=fit)
     for line in differences(job.run):
         warnings.warn(line, stacklevel=2)
-    return _train(job, progress)
+    return carry_out(job, progress)
 
 
 def differences(run: Run) -> list[str]:

@@ -4,6 +4,7 @@ import logging
 import os
 import shlex
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,17 +44,15 @@ Set = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PATH=VALUE")]
 Many = Annotated[int, arg(aliases=["-n"])]
 
 
-@final
 @dataclass
-class Train:
-    """Train a model: by default the lecture's β-VAE on MNIST, in about a minute."""
+class Training(ABC):
+    """What the trainings of one model and of a sweep are both asked for."""
 
     data: Annotated[Positional[str], arg(metavar="[DATA]")] = "mnist"
     """A known name (lowerbound list data), a folder of images, or an .npy or .npz file."""
     recipe: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """A published model (lowerbound list recipes); without one: vae, or beta-vae where --beta is given."""
-    beta: Annotated[float | None, _number("--beta", float), arg(metavar="β", help_behavior_hint="")] = None
-    """The weight of the KL term; of a schedule, its end."""
+    beta: Any = None  # here for its place; each verb says what it takes
     latents: Annotated[int | None, _number("--latents", int), arg(metavar="N", help_behavior_hint="")] = None
     """The number of latents; 16 for images, 2 for vectors."""
     epochs: Annotated[float | None, _number("--epochs", float), arg(metavar="N", help_behavior_hint="")] = None
@@ -61,9 +60,9 @@ class Train:
     seed: int = 0
     """The seed of weights, order and noise."""
     seeds: int = 1
-    """Train so many runs, with seeds seed, seed + 1, …, and report their spread."""
+    """Train from so many seeds, seed, seed + 1, …, and report their spread."""
     out: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="")] = None
-    """The run's directory; it must not exist. By default a new one under runs/."""
+    """The directory of what is trained; it must not exist. By default a new one under runs/."""
     size: Annotated[str | None, arg(metavar="WxH", help_behavior_hint="")] = None
     """WIDTHxHEIGHT of a folder's images: centre crop, then antialiased resize."""
     colour: Annotated[str | None, _word("auto", "grey", "colour"), arg(help_behavior_hint="")] = None
@@ -82,11 +81,43 @@ class Train:
     """Use torch's own deterministic kernels only."""
     command: str = field(default="", init=False)  # as it was given, for the run's env.json
 
+    @abstractmethod
+    def __call__(self) -> None:
+        """Run the verb."""
+
+
+@final
+@dataclass
+class Train(Training):
+    """Train a model: by default the lecture's β-VAE on MNIST, in about a minute."""
+
+    beta: Annotated[float | None, _number("--beta", float), arg(metavar="β", help_behavior_hint="")] = None
+    """The weight of the KL term; of a schedule, its end."""
+
     def __call__(self) -> None:
         """Run the verb."""
         from lowerbound import verbs
 
         verbs.train(self)
+
+
+@final
+@dataclass
+class Sweep(Training):
+    """Train a set of runs that differ in β, or in another setting, and draw rate against distortion."""
+
+    beta: Annotated[str | None, arg(metavar="RANGE", help_behavior_hint="")] = None
+    """From one β to another, such as 0.1..20, or a list such as 0.1,1,4; with --over one β for all."""
+    points: int = 8
+    """So many values of a range, each the same number of times the one before."""
+    over: Annotated[str | None, arg(metavar="PATH=RANGE", help_behavior_hint="")] = None
+    """Vary this setting instead of β, such as latents=2..32 or train.lr=0.001,0.003."""
+
+    def __call__(self) -> None:
+        """Run the verb."""
+        from lowerbound.comparison import command
+
+        command.sweep(self)
 
 
 @final
@@ -258,6 +289,25 @@ class Report:
 
 @final
 @dataclass
+class Compare:
+    """Compare runs: a table of their figures, how their specs differ, and what may not be compared."""
+
+    runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN …", help_behavior_hint="")] = ()
+    """The directories of runs, of several seeds and of sweeps."""
+    out: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="")] = None
+    """Write a page (.html), or the curves of all runs as a picture (.png)."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    def __call__(self) -> None:
+        """Run the verb."""
+        from lowerbound.comparison import command
+
+        command.compare(self)
+
+
+@final
+@dataclass
 class List:
     """List the data sets, the recipes or the parts, with their arguments."""
 
@@ -293,7 +343,10 @@ class Doctor:
         command.doctor(self)
 
 
-Verb = Train | Resume | Evaluate | Sample | Reconstruct | Traverse | Interpolate | Embed | Report | List | Doctor
+Verb = (
+    Train | Sweep | Resume | Evaluate | Compare | Sample | Reconstruct | Traverse | Interpolate | Embed | Report | List
+    | Doctor
+)  # fmt: skip
 DESCRIPTION = (
     "Train, measure and explore variational autoencoders. `lowerbound train` is the place to start. "
     "Add --debug for a full traceback where something fails."
@@ -320,7 +373,7 @@ def _call(words: list[str]) -> None:
     if words and not words[0].startswith("-") and words[0] not in known:
         raise UsageError(f"There is no command {words[0]!r}; {nearest(words[0], known)}")
     verb: Callable[[], None] = tyro.cli(Verb, args=words, prog="lowerbound", description=DESCRIPTION)
-    if isinstance(verb, Train | Resume):
+    if isinstance(verb, Training | Resume):
         verb.command = shlex.join(["lowerbound", *words])
     _place_matplotlib()
     verb()

@@ -17,6 +17,7 @@ from lowerbound.job import Job
 from lowerbound.metrics import headline
 from lowerbound.run import Run, noun, program
 from lowerbound.train import Record
+from lowerbound.words import duration
 
 console = Console(highlight=False, soft_wrap=True)
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
@@ -50,8 +51,8 @@ class Stop:
             raise StoppedError("Stopped. What was saved stays.")
 
 
-def work(job: Job, stop: Stop) -> None:
-    """Train a job to its end under the eyes of the user, and finish it.
+def work(job: Job, stop: Stop, after: int = 0) -> None:
+    """Train a job to its end under the eyes of the user, and finish it; ``after`` steps of other runs come then.
 
     Raises StoppedError, when a checkpoint is saved, where a signal asked for it.
     """
@@ -59,7 +60,7 @@ def work(job: Job, stop: Stop) -> None:
     with job.run.lock():
         steps = job.steps()
         stop.training = True
-        for _ in shown(steps, job):
+        for _ in shown(steps, job, after):
             if stop.asked:
                 steps.close()
                 raise StoppedError(f"Stopped at step {job.state.step:,} of {job.total:,}; everything is saved. {again}")
@@ -80,8 +81,11 @@ def finish(job: Job) -> Run:
     return job.finish()
 
 
-def shown(records: Iterable[Record], job: Job) -> Iterator[Record]:
-    """Pass records on, showing one live line in a terminal, or a plain line every ten seconds elsewhere."""
+def shown(records: Iterable[Record], job: Job, after: int = 0) -> Iterator[Record]:
+    """Pass records on, showing one live line in a terminal, or a plain line every ten seconds elsewhere.
+
+    ``after`` is the number of steps of other runs that come then.
+    """
     begun, first, last = time.monotonic(), job.state.step, 0.0
     live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
     try:
@@ -90,7 +94,7 @@ def shown(records: Iterable[Record], job: Job) -> Iterator[Record]:
         for record in records:
             now = time.monotonic()
             if now - last >= (0.2 if live else PLAIN_EVERY) or record.step == job.total:
-                text = line(record, job, now - begun, first)
+                text = line(record, job, now - begun, first, after)
                 live.update(Text(text)) if live else console.print(text)
                 sys.stdout.flush()
                 last = now
@@ -100,8 +104,11 @@ def shown(records: Iterable[Record], job: Job) -> Iterator[Record]:
             live.stop()
 
 
-def line(record: Record, job: Job, seconds: float, first: int) -> str:
-    """Write a record as one line: step, elbo and its two parts (or what there is of them), speed, time left."""
+def line(record: Record, job: Job, seconds: float, first: int, after: int = 0) -> str:
+    """Write a record as one line: step, elbo and its two parts (or what there is of them), speed, time left.
+
+    Where steps of other runs come after this one, their time at the same speed is told too.
+    """
     terms = {name: float(value) for name, value in record.loss.terms.items()}
     speed = (record.step - first) / max(seconds, 1e-9)
     left = (job.total - record.step) / speed
@@ -109,4 +116,5 @@ def line(record: Record, job: Job, seconds: float, first: int) -> str:
     parts += [f"{name} {terms[name]:.1f}" for name in headline(terms)]
     parts += [f"β {terms['beta']:.3g}"] if "beta" in terms else []
     parts += [f"C {terms['capacity']:.3g}"] if "capacity" in terms else []
-    return "  ".join([*parts, f"{speed * job.plan.batch:,.0f} {noun(job.source.shape)}/s", f"{left:.0f} s left"])
+    parts += [f"{speed * job.plan.batch:,.0f} {noun(job.source.shape)}/s", f"{left:.0f} s left"]
+    return "  ".join([*parts, f"{duration(left + after / speed)} of training left in all"] if after else parts)

@@ -28,6 +28,7 @@ from lowerbound.vae import Model
 
 WEIGHTS = "weights.safetensors"
 EVALUATION = "evaluation.json"
+GROUPS = ("seeds.json", "sweep.json")  # in a folder of several runs: of several seeds, and of a sweep
 
 
 @final
@@ -84,9 +85,9 @@ class Run:
     def open(cls, path: str | Path, own: Model | None = None, given: Source | None = None) -> "Run":
         """Open a run's directory; raises UsageError where it is none, or used a part that is not registered."""
         path = Path(path)
-        if (path / "seeds.json").is_file():
-            runs = ", ".join(str(run) for run in sorted(path.glob("seed-*")))
-            raise UsageError(f"{path} holds the runs of several seeds: give one of them ({runs}).")
+        if any((path / name).is_file() for name in GROUPS):
+            runs = ", ".join(str(spec.parent) for spec in sorted(path.glob("*/spec.json")))
+            raise UsageError(f"{path} holds several runs: give one of them ({runs}).")
         if not (path / "spec.json").is_file():
             raise UsageError(
                 f"{path} is not a run: it has no spec.json. Give the directory that lowerbound train printed."
@@ -326,7 +327,7 @@ def make_folder(out: Path | None, name: str) -> Path:
     try:
         out.mkdir(parents=True)
     except (FileExistsError, NotADirectoryError):
-        begun = (out / "spec.json").exists() or (out / "seeds.json").exists()
+        begun = any((out / name).exists() for name in ("spec.json", *GROUPS))
         advice = f"go on with it, lowerbound resume {out}, or give" if begun else "give"
         raise UsageError(f"{out} exists, and nothing is overwritten: {advice} another --out.") from None
     except OSError as error:

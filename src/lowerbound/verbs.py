@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from lowerbound import begin, figures, files, gallery, job, process, recipes, seeds
 from lowerbound import spec as specs
 from lowerbound.data import Source
-from lowerbound.errors import StoppedError, UsageError
+from lowerbound.errors import DivergedError, StoppedError, UsageError
 from lowerbound.metrics import fitted_note, headline
 from lowerbound.progress import Stop, console, work
 from lowerbound.report import BEGUN
@@ -41,9 +41,9 @@ def train(args: "cli.Train") -> None:
     if args.seeds < 1:
         raise UsageError(f"--seeds is {args.seeds}: at least 1 is needed.")
     with Stop().listening() as stop:
-        _begin()
+        hear_loaders()
         spec, name, source = _plan(args)
-        env = _settle(spec, args.command)
+        env = settle(spec, args.command)
         out = None if args.out is None else Path(args.out)
         if args.seeds == 1:
             task = begin.prepare(spec, source, name=name, out=out, device=args.device, env=env)
@@ -53,12 +53,12 @@ def train(args: "cli.Train") -> None:
         begin.plan_job(spec, source, args.device)  # what cannot be trained is refused before a folder is made
         which = range(spec["seed"], spec["seed"] + args.seeds)
         folder = seeds.create(spec, source, which, name=name, out=out, device=args.device)
-        _group(folder, source, args.device, env, stop)
+        train_group(folder, source, args.device, env, stop)
 
 
 def _plan(args: "cli.Train") -> tuple[specs.Spec, str, Source]:
     of_data, others = begin.split(args.set)
-    node, source = begin.open_data(args.data, of_data, **_data_arguments(args))
+    node, source = begin.open_data(args.data, of_data, **data_arguments(args))
     spec, name = begin.plan_spec(
         node,
         source,
@@ -67,7 +67,7 @@ def _plan(args: "cli.Train") -> tuple[specs.Spec, str, Source]:
         latents=args.latents,
         epochs=args.epochs,
         seed=args.seed,
-        assignments=[*_of_steps(args), *others],
+        assignments=[*of_steps(args), *others],
     )
     return spec, name, source
 
@@ -81,16 +81,16 @@ def _finish(task: job.Job, stop: Stop) -> None:
 def resume(args: "cli.Resume") -> None:
     """Go on with a run, or with a group of them."""
     with Stop().listening() as stop:
-        _begin()
+        hear_loaders()
         if seeds.is_group(args.run):
             if args.at is not None or args.fit is not None:
                 option = "--fit" if args.at is None else "--at"
                 raise UsageError(f"{args.run} holds several runs: give one of them with {option}.")
             group = Path(args.run)
-            env = _settle(seeds.spec_of(group), args.command)
-            _group(group, seeds.source_of(group), args.device, env, stop)
+            env = settle(seeds.opened(group).specs[0], args.command)
+            train_group(group, seeds.source_of(group), args.device, env, stop)
             return
-        _settle(Run.open(args.run).spec)
+        settle(Run.open(args.run).spec)
         task = begin.reopen(args.run, device=args.device, at=args.at, fit=args.fit)
         _as_recorded(task.run)
         say(f"Going on with {args.run} at step {task.state.step:,} of {task.total:,}.")
@@ -107,24 +107,42 @@ def _as_recorded(run: Run) -> None:
         say(line)
 
 
-def _group(folder: Path, source: Source, device: str | None, env: dict[str, Any], stop: Stop) -> None:
+def train_group(folder: Path, source: Source, device: str | None, env: dict[str, Any], stop: Stop) -> None:
+    """Train what is not finished of a folder of runs, and say what came of all; in a sweep a run may diverge."""
+    group, lost = seeds.opened(folder), []
+    names = list(group.runs)
     for i, task in enumerate(seeds.jobs(folder, source, device=device, env=env)):
         if i == 0:
-            _introduce(task, task.run.env["recipe"])
+            _introduce(task, task.run.env["recipe"], folder)
         _as_recorded(task.run)
-        say(f"Seed {task.run.spec['seed']}, in {task.run.path}:")
+        name = task.run.path.name
+        say(f"Run {names.index(name) + 1} of {len(names)}: seed {task.run.spec['seed']}, in {task.run.path}:")
         try:
             with begin.advising(folder):
-                work(task, stop)
+                work(task, stop, group.steps_after(name, source))
         except StoppedError as error:
             raise StoppedError(str(error).replace(str(task.run.path), str(folder))) from None
+        except DivergedError as error:
+            if group.over is None:
+                raise
+            stop.training = False
+            lost.append(name)
+            say(f"{name} diverged and is left out. {error}")
+            continue
         _measured(task.run)
-    _conclude_group(folder)
+    _conclude_group(group)
+    if lost:
+        raise DivergedError(f"{counted(len(lost), 'run')} of {folder} diverged: {', '.join(lost)}.")
 
 
-def _conclude_group(folder: Path) -> None:
+def _conclude_group(group: seeds.Group) -> None:
     """Say what the runs of a group have in common, and how much they differ."""
-    found = seeds.spread(folder)
+    if group.over is not None:
+        from lowerbound.comparison import command  # it stands above
+
+        command.conclude(group)
+        return
+    folder, found = group.folder, seeds.spread(group.folder)
     if found is None:
         say(f"\nNo image was held out, so nothing was measured: the runs are in {folder}; each has its report.html.")
         return
@@ -145,7 +163,7 @@ def _conclude_group(folder: Path) -> None:
     say(f"The runs and {seeds.FILE} are in {folder}; each has its report.html.")
 
 
-def _begin() -> None:
+def hear_loaders() -> None:
     """Let the data's loaders say what they do."""
     handler = logging.StreamHandler(_Console())
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -155,7 +173,7 @@ def _begin() -> None:
         log.setLevel(logging.INFO)
 
 
-def _settle(spec: specs.Spec, command: str = "") -> dict[str, Any]:
+def settle(spec: specs.Spec, command: str = "") -> dict[str, Any]:
     """Set what is process-wide as a run's spec asks for it; gives what env.json records of it."""
     return {"settings": process.tune(deterministic=spec["train"]["deterministic"]), "command": command}
 
@@ -166,12 +184,13 @@ class _Console(io.StringIO):
         return len(text)
 
 
-def _of_steps(args: "cli.Train") -> list[str]:
+def of_steps(args: "cli.Training") -> list[str]:
+    """Take the assignments of the arguments that were given and are the training's."""
     precision = [] if args.precision is None else [f"train.precision={args.precision}"]
     return precision + (["train.deterministic=true"] if args.deterministic else [])
 
 
-def _data_arguments(args: "cli.Train") -> dict[str, Any]:
+def data_arguments(args: "cli.Training") -> dict[str, Any]:
     """Take the arguments that were given and are the data's."""
     given: dict[str, Any] = {"colour": args.colour, "binarise": args.binarise, "size": None}
     if args.size is not None:
@@ -184,8 +203,8 @@ def _data_arguments(args: "cli.Train") -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _introduce(task: job.Job, name: str) -> None:
-    """Say what was found, and what was chosen and why."""
+def _introduce(task: job.Job, name: str, folder: Path | None = None) -> None:
+    """Say what was found, and what was chosen and why; the folder is that of several runs."""
     run, source = task.run, task.source
     known = run.data
     shape = "×".join(map(str, known["shape"]))
@@ -214,7 +233,9 @@ def _introduce(task: job.Job, name: str) -> None:
         say(f"Afterwards: a prior is fitted to the codes ({run.spec['fit']['kind']}), in place of the model's own.")
     if why := _few(task):
         say(f"  {why}")
-    say(f"Run: {run.path}  (Ctrl-C stops and saves; {program()} resume {shlex.quote(str(run.path))} goes on)")
+    where = folder or run.path
+    what = "Runs" if folder else "Run"
+    say(f"{what}: {where}  (Ctrl-C stops and saves; {program()} resume {shlex.quote(str(where))} goes on)")
 
 
 def _few(task: job.Job) -> str:
@@ -309,7 +330,7 @@ def _figures(run: Run, found: dict[str, Any]) -> str:
 def opened(path: str) -> Run:
     """Open a run under the process settings that it was trained under, so that figures agree to the last bit."""
     run = Run.open(path)
-    _settle(run.spec)
+    settle(run.spec)
     return run
 
 
@@ -380,6 +401,9 @@ def embed(path: str, split: str, out: str | None) -> None:
 
 def report(path: str) -> None:
     """Make figures and report anew."""
+    if seeds.is_group(path) and (group := seeds.opened(path)).over is not None:
+        _conclude_group(group)
+        return
     run = opened(path)
     run.metrics  # noqa: B018 - says what to do where the run is not finished
     say(f"Report: {gallery.write(run)}")
@@ -414,18 +438,18 @@ def _picture(run: Run, name: str, figure: Figure, out: str | None) -> None:
     path = Path(out) if out else run.path / "figures" / f"{name}.png"
     if path.suffix.lower() != ".png":
         raise UsageError(f"--out {path}: a picture is written as .png.")
-    _make_place(path)
+    make_place(path)
     figures.save(figure, path, note=run.weights_note)
     say(f"{path}  ({run.weights_note})")
 
 
 def _write(path: Path, data: bytes) -> None:
-    _make_place(path)
+    make_place(path)
     files.write(path, data)
     say(str(path))
 
 
-def _make_place(path: Path) -> None:
+def make_place(path: Path) -> None:
     """Make the folder that a file is written to; raises UsageError where the path cannot be one of a file."""
     try:
         if path.is_dir():

@@ -60,7 +60,7 @@ def curves(history: History) -> Figure:
     heights = [1.9] * len(panels) + [0.8] * len(strips)
     fig = blank(7.2, sum(heights) + 0.3 * len(heights) + 0.4, layout="constrained")
     axes = fig.subplots(len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
-    unit, name = _clock(history)
+    unit, name = clock(history)
     for ax, key in zip(axes, panels + strips, strict=True):
         tidy(ax)
         _curve(ax, history, key, unit) if key in panels else _schedule(ax, history, key, unit)
@@ -79,7 +79,7 @@ def kl_heat(history: History, kl: Sequence[float] | None = None) -> Figure:
     rows = [r for r in history if r.get("kl_by_dim")]
     if not rows:
         raise UsageError("The history has no KL per latent: it takes a posterior and a prior that factorise.")
-    unit, name = _clock(history)
+    unit, name = clock(history)
     course = np.array([r["kl_by_dim"] for r in rows], float).T
     order = np.argsort(-course[:, -1] if kl is None else -np.array(kl), kind="stable")
     shown = spread(len(order), 24)
@@ -120,16 +120,17 @@ def kl_bars(kl: Sequence[float], collapsed: Iterable[int] = (), constant: Iterab
 
 
 def _known(history: History, key: str, *splits: str) -> bool:
-    return any(len(_series(history, split, key, "step")[1]) for split in splits or ("train", "validation"))
+    return any(len(series(history, split, key, "step")[1]) for split in splits or ("train", "validation"))
 
 
-def _series(history: History, split: str, key: str, unit: str) -> tuple[Array, Array]:
+def series(history: History, split: str, key: str, unit: str) -> tuple[Array, Array]:
+    """Give one figure of a split over steps or epochs, where it is there and finite."""
     rows = [(r[unit], r[key]) for r in history if r["split"] == split and r.get(key) is not None]
     x, y = np.array(rows, float).reshape(-1, 2).T
     return x[np.isfinite(y)], y[np.isfinite(y)]
 
 
-def _clock(history: History) -> tuple[str, str]:
+def clock(history: History) -> tuple[str, str]:
     """Count in epochs where there is more than one, else in steps."""
     epochs = [r.get("epoch") for r in history]
     many = all(e is not None for e in epochs) and max(float(e or 0) for e in epochs) > 1
@@ -142,7 +143,7 @@ def _curve(ax: Axes, history: History, key: str, unit: str) -> None:
     ax.set_title(key, loc="left", fontsize=9, fontweight="bold")
     ends, every, xs = [], [], []
     for split, colour, form in (("train", ACCENT, "-"), ("validation", SECOND, "o-")):
-        x, y = _series(history, split, key, unit)
+        x, y = series(history, split, key, unit)
         if len(x):
             lone = "o-" if len(x) == 1 else "-" if len(x) > MARKED else form
             width, depth = (1.0, 2) if split == "train" else (1.5, 3)
@@ -152,19 +153,19 @@ def _curve(ax: Axes, history: History, key: str, unit: str) -> None:
         xs.append(x)
     # at the left, where a narrow screen has it in view
     for (text, colour), left in zip(ends, (start, start + 78), strict=False):
-        _beside(ax, text, 0, left, color=colour, fontweight="bold")
-    low, high, hidden = _view(np.concatenate(xs), np.concatenate(every))
+        beside(ax, text, 0, left, color=colour, fontweight="bold")
+    low, high, hidden = view(np.concatenate(xs), np.concatenate(every))
     ax.set_ylim(low, high)
     beyond = f" · {hidden} {'point' if hidden == 1 else 'points'} beyond the view" if hidden else ""
-    _beside(ax, f"nats · {hint}{beyond}", 1, 0, color=MUTED, ha="right")
+    beside(ax, f"nats · {hint}{beyond}", 1, 0, color=MUTED, ha="right")
 
 
-def _beside(ax: Axes, text: str, x: float, offset: float, **options: Any) -> None:
+def beside(ax: Axes, text: str, x: float, offset: float, **options: Any) -> None:
     """Write on the line of the title."""
     ax.annotate(text, (x, 1), (offset, 6), "axes fraction", "offset points", **options)
 
 
-def _view(x: Array, y: Array) -> tuple[float, float, int]:
+def view(x: Array, y: Array) -> tuple[float, float, int]:
     """Choose limits that the first steps and lone spikes do not squash; say how many values lie outside."""
     late = y[x > x.min() + 0.05 * np.ptp(x)]
     low, high = np.quantile(late if len(late) >= 3 else y, [0.01, 0.99])
@@ -177,12 +178,12 @@ def _view(x: Array, y: Array) -> tuple[float, float, int]:
 
 
 def _schedule(ax: Axes, history: History, key: str, unit: str) -> None:
-    x, y = _series(history, "train", key, unit)
+    x, y = series(history, "train", key, unit)
     ax.plot(x, y, "-" if len(x) > 1 else "o", color=INK, linewidth=1.3, markersize=3.2)
     ax.fill_between(x, 0, y, color=RULE, linewidth=0)
     ax.set_title(STRIPS[key], loc="left", fontsize=9, fontweight="bold")
     ax.set_ylabel(key).set_visible(False)
-    _beside(ax, compact(float(y[-1])), 1, 0, ha="right", fontweight="bold")
+    beside(ax, compact(float(y[-1])), 1, 0, ha="right", fontweight="bold")
     ax.set_ylim(0, 1.15 * max(float(y.max()), 1e-9))
     ax.locator_params(axis="y", nbins=2)
 

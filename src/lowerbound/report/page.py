@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -53,13 +54,26 @@ def html(content: Content) -> str:
         >>> "&lt;b&gt;" in page, "<b>" in page.split("</style>")[1].split("</header>")[0]
         (True, False)
     """
-    style = resources.files("lowerbound").joinpath("report.css").read_text("utf-8")
+    parts = (cards, story, boxes, findings, table, training, latents, sections, gallery, reading, _commands, _details)
+    version = (content.env.get("versions") or content.env).get("lowerbound", "")
+    return document(content.name, _subtitle(content), "".join(part(content) for part in parts), str(version))
+
+
+def document(name: str, lead: str, body: str, version: str, more: str = "") -> str:
+    """Put what stands in a page into a document that runs no script but ours and loads nothing.
+
+    Arguments:
+        name: its title.
+        lead, body: HTML already.
+        version: of lowerbound.
+        more: further style.
+    """
+    style = resources.files("lowerbound").joinpath("report.css").read_text("utf-8") + more
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    parts = (cards, story, boxes, findings, table, training, latents, sections, gallery, reading, _commands, _details)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -67,15 +81,15 @@ def html(content: Content) -> str:
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="referrer" content="no-referrer">
-<title>{escape(content.name)} · lowerbound</title>
+<title>{escape(name)} · lowerbound</title>
 <style>{style}</style>
 </head>
 <body>
-<header><h1>{escape(content.name)}</h1><p class="lead">{_subtitle(content)}</p></header>
+<header><h1>{escape(name)}</h1><p class="lead">{lead}</p></header>
 <main>
-{"".join(part(content) for part in parts)}
+{body}
 </main>
-<footer>Made by lowerbound {escape(str((content.env.get("versions") or content.env).get("lowerbound", "")))}.
+<footer>Made by lowerbound {escape(version)}.
 This page is one file and loads nothing from anywhere.</footer>
 <script>{SCRIPT}</script>
 </body>
@@ -93,11 +107,16 @@ def _subtitle(c: Content) -> str:
 
 
 def _commands(c: Content) -> str:
-    if not c.commands:
+    return commands(c.commands)
+
+
+def commands(some: Sequence[tuple[str, str]]) -> str:
+    """List commands, each with what it does."""
+    if not some:
         return ""
     blocks = "".join(
         f'<div class="command"><p>{escape(what)}</p><pre><code>{escape(command)}</code></pre></div>'
-        for what, command in c.commands
+        for what, command in some
     )
     return f"<h2>Go on from here</h2>{blocks}"
 

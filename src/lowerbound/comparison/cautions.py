@@ -1,0 +1,119 @@
+"""What may not be compared among some runs, in words: a number beside another is read as if it meant the same."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lowerbound.comparison.rows import Row
+from lowerbound.run import Run, fingerprint
+from lowerbound.words import counted
+
+KINDS = {
+    "cross-entropy": "a cross-entropy, which is no likelihood",
+    "probability": "the probability of discrete pixels",
+    "density": "a density",
+    "unknown": "of an own model, of which it is not known whether it is a likelihood",
+}
+
+
+def cautions(rows: Sequence[Row], unfinished: Sequence[Run], split: str) -> list[str]:
+    """Say why numbers of the rows do not compare, and which runs are not among them."""
+    said = [_of_the_data(rows), *_of_preparation(rows, split), _of_likelihoods(rows, split), _of_points(rows)]
+    return [text for text in (*said, *(_of_unfinished(run) for run in unfinished)) if text]
+
+
+def _apart(rows: Sequence[Row], of: Callable[[Run], Any], show: Callable[[Run], str]) -> str:
+    """Name what differs, each with the rows that have it; nothing where all are the same."""
+    kinds: list[Any] = []
+    shown: list[str] = []
+    names: list[list[str]] = []
+    for row in rows:
+        kind = of(row.first)
+        if kind not in kinds:
+            kinds.append(kind)
+            shown.append(show(row.first))
+            names.append([])
+        names[kinds.index(kind)].append(row.name)
+    if len(kinds) < 2:
+        return ""
+    return "; ".join(f"{what} ({_few(some)})" for what, some in zip(shown, names, strict=True))
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _of_the_data(rows: Sequence[Row]) -> str:
+    apart = _apart(rows, lambda run: [run.data["name"], run.data["shape"], fingerprint(run.data)], _data)
+    return f"The runs are of different data, and no number of theirs compares: {apart}." if apart else ""
+
+
+def _data(run: Run) -> str:
+    whole = (run.data.get("sha256") or "")[:8]
+    return f"{run.data['name']}, {'×'.join(map(str, run.data['shape']))}" + (f", SHA-256 {whole}…" if whole else "")
+
+
+def _of_preparation(rows: Sequence[Row], split: str) -> list[str]:
+    """Say where the same data were cut, binarised or scaled otherwise."""
+    found = []
+    if apart := _apart(rows, lambda run: run.data["binarise"], lambda run: str(run.data["binarise"])):
+        found.append(f"The pixels are binarised otherwise, and distortion and elbo do not compare: {apart}.")
+    if apart := _apart(rows, lambda run: run.data["images"][split], lambda run: f"{run.data['images'][split]:,}"):
+        found.append(f"The {split} splits are not the same images: {apart}.")
+    elif apart := _apart(rows, lambda run: run.data["images"]["train"], lambda run: f"{run.data['images']['train']:,}"):
+        found.append(f"The runs were trained on different numbers of examples: {apart}.")
+    others = {
+        key
+        for row in rows
+        for key in row.first.spec["data"]
+        if key not in ("kind", "path", "labels", "binarise", "validation", "test")
+    }
+    for key in sorted(others):
+        value = _argument(key)
+        if apart := _apart(rows, value, lambda run, value=value: str(value(run))):  # type: ignore[misc]
+            found.append(f"The data are prepared otherwise, and their numbers need not compare: data.{key} {apart}.")
+    return found
+
+
+def _argument(key: str) -> Callable[[Run], Any]:
+    return lambda run: run.spec["data"].get(key)
+
+
+def _kind(run: Run, split: str) -> str:
+    known = run.metrics["likelihood"]
+    if known["density"] is not True:
+        return "unknown" if known["density"] is None else "cross-entropy"
+    return "probability" if "bits_per_dimension" in run.metrics[split] else "density"
+
+
+def _of_likelihoods(rows: Sequence[Row], split: str) -> str:
+    """Compare only numbers of one kind; of one kind families differ in more than how good they are."""
+    if apart := _apart(rows, lambda run: _kind(run, split), lambda run: _named(run, split)):
+        return f"What is scored is not the same kind of number, and distortion and elbo do not compare: {apart}."
+    apart = _apart(rows, lambda run: run.metrics["likelihood"]["name"], lambda run: run.metrics["likelihood"]["name"])
+    if not apart:
+        return ""
+    if _kind(rows[0].first, split) in ("probability", "density"):
+        return (
+            f"The likelihoods differ: {apart}. Elbos compare, each being a bound of log p(x) of the same pixels; a "
+            "distortion also tells how much noise its family allows."
+        )
+    return f"The likelihoods differ, and what is scored is none, so that distortion and elbo do not compare: {apart}."
+
+
+def _named(run: Run, split: str) -> str:
+    return f"{KINDS[_kind(run, split)]}: {run.metrics['likelihood']['name']}"
+
+
+def _of_points(rows: Sequence[Row]) -> str:
+    without = [row.name for row in rows if "elbo" not in row.figures]
+    if not without or len(without) == len(rows):
+        return ""
+    return f"The posterior is a point and has no rate and no elbo: {_few(without)}."
+
+
+def _of_unfinished(run: Run) -> str:
+    done = max((row["step"] for row in run.history), default=0)
+    return (
+        f"{run.path} is not finished (after {counted(done, 'step')}), and left out: "
+        f"lowerbound resume {run.path} goes on with it."
+    )
