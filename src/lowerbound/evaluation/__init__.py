@@ -5,7 +5,7 @@ what such functions need, and puts what they give into words, a table and pictur
 raises UsageError, and the words stand in the place of its figures.
 """
 
-from lowerbound.evaluation import annealed, ledger
+from lowerbound.evaluation import annealed, ledger, likelihood
 from lowerbound.evaluation.base import Drawn as Drawn
 from lowerbound.evaluation.base import Measure as Measure
 from lowerbound.evaluation.base import Section as Section
@@ -15,6 +15,7 @@ from lowerbound.evaluation.base import Subject as Subject
 # in the order in which they are measured: one may read the sections before it
 MEASURES: dict[str, Measure] = {
     "ledger": ledger.measure,
+    "likelihood": likelihood.measure,
     "annealed": annealed.measure,
 }
 LONG = ("annealed", "gap")  # minutes: only where asked for by name

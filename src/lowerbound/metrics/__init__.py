@@ -13,7 +13,6 @@ from lowerbound.metrics.anomaly import roc as roc
 from lowerbound.metrics.anomaly import score as score
 from lowerbound.metrics.anomaly import threshold as threshold
 from lowerbound.metrics.bits import bits_per_dimension as bits_per_dimension
-from lowerbound.metrics.refine import refined as refined
 from lowerbound.metrics.bounds import evaluate as evaluate
 from lowerbound.metrics.bounds import headline as headline
 from lowerbound.metrics.bridge import Annealing as Annealing
@@ -27,4 +26,5 @@ from lowerbound.metrics.ledger import fitted_note as fitted_note
 from lowerbound.metrics.pareto import generalised_pareto as generalised_pareto
 from lowerbound.metrics.pareto import tail_index as tail_index
 from lowerbound.metrics.pareto import trusted as trusted
+from lowerbound.metrics.refine import refined as refined
 from lowerbound.metrics.weights import Estimates as Estimates

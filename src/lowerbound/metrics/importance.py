@@ -10,6 +10,7 @@ from torch import Tensor
 from lowerbound import rng
 from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
+from lowerbound.metrics.refine import evaluating
 from lowerbound.metrics.weights import Estimates
 from lowerbound.vae import Model, Trace
 
@@ -43,14 +44,9 @@ def log_likelihood(
         seed: of the noise; image i has its own.
     """
     _countable(samples, rows)
-    training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
-            drawn = (_log_weights(model, image[None], samples, rows, seed, i) for i, image in enumerate(x))
-            sums = [torch.stack([part.logsumexp(0)[0] for part in parts]).logsumexp(0) for parts in drawn]
-    finally:
-        model.train(training)
+    with evaluating(model), torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
+        drawn = (_log_weights(model, image[None], samples, rows, seed, i) for i, image in enumerate(x))
+        sums = [torch.stack([part.logsumexp(0)[0] for part in parts]).logsumexp(0) for parts in drawn]
     return torch.stack(sums) - math.log(samples)
 
 
@@ -89,19 +85,14 @@ def importance_sampling(
         (True, [100.0, 100.0, 100.0])
     """
     _countable(samples, rows)
-    training = model.training
-    model.eval()
     parts = []
-    try:
-        with torch.inference_mode():
-            _supported(model, x, seed)
-            for i, image in enumerate(x):
-                log_w = torch.cat(_log_weights(model, image[None], samples, rows, seed, i))
-                parts.append(Estimates.of(log_w, first=i))
-                if progress is not None:
-                    progress(i + 1, len(x))
-    finally:
-        model.train(training)
+    with evaluating(model), torch.inference_mode():
+        _supported(model, x, seed)
+        for i, image in enumerate(x):
+            log_w = torch.cat(_log_weights(model, image[None], samples, rows, seed, i))
+            parts.append(Estimates.of(log_w, first=i))
+            if progress is not None:
+                progress(i + 1, len(x))
     return Estimates.joined(parts)
 
 
@@ -122,51 +113,48 @@ def elbos(
         >>> elbos(known.vae(exact=True), [(known.draw(5, seed=0), None), (known.draw(2, seed=1), None)]).shape
         torch.Size([7])
     """
-    training = model.training
-    model.eval()
     found = []
-    try:
-        with torch.inference_mode():
-            for b, (x, _) in enumerate(blocks):
-                with rng.noise(seed, "evaluate", b):
-                    trace = _dense(model(x, samples=samples))
-                    found.append((trace.log_px - trace.kl).cpu().double().mean(0))
-    finally:
-        model.train(training)
+    with evaluating(model), torch.inference_mode():
+        for b, (x, _) in enumerate(blocks):
+            with rng.noise(seed, "evaluate", b):
+                trace = _dense(model(x, samples=samples))
+                found.append((trace.log_px - trace.kl).cpu().double().mean(0))
     return torch.cat(found)
 
 
 def mean_of_split(elbo: Float[Tensor, "N"], log_p: Float[Tensor, "n"]) -> tuple[float, float | None]:
     r"""Give the mean log p(x) of N images of which n were examined, from the elbo of all: the value and its error.
 
-    .. math:: \bar e_N + \frac1n \sum_{i \le n} (\log \hat p_i - e_i), \qquad
-        \mathrm{error}^2 = \frac{s_p^2}{N} + \Bigl(\frac1n - \frac1N\Bigr) s_d^2
+    .. math:: \bar p_n + b \, (\bar e_N - \bar e_n), \qquad b = \frac{s_{pe}}{s_e^2}, \qquad
+        \mathrm{error}^2 = \frac{s_p^2}{N} + \Bigl(\frac1n - \frac1N\Bigr) s_r^2
 
-    Images differ much more in their log p(x) than in how far the elbo is below it, d = log p̂ − e. So the elbo of all
-    tells how the images examined differ from the rest, whatever its own noise is; what is left of the error is that of
-    d, and, for images like these in general, that of N of them. It is an estimate of the same as the mean of log p̂, a
-    lower one in expectation, provided that d of the images examined is like that of the others. Raises UsageError where
-    n is 0 or more than N; the error of one image is None.
+    Images differ much in their log p(x), and the elbo e of all of them tells how those examined differ from the rest,
+    as far as it goes with log p̂. So what is left of the error is that of the residuals r = p − be about their mean,
+    and, for images like these in general, that of N images. The estimate is sound where the residuals of the images
+    examined are like those of the others; of fewer than three images b is 1, and the error None. Raises UsageError
+    where n is 0 or more than N.
 
-    Reference: Sampling techniques (Cochran, 1977), section 12.7, for a slope of 1.
+    Reference: Sampling techniques (Cochran, 1977), section 12.7.
 
     Arguments:
         elbo: of each image of the split, those examined first.
         log_p: log p̂ of those examined.
 
     Example:
-        >>> mean_of_split(torch.tensor([-100.0, -120.0, -140.0]), torch.tensor([-99.0, -117.0]))
-        (-118.0, 7.371...)
+        >>> mean_of_split(torch.tensor([-100.0, -120.0, -140.0, -160.0]), torch.tensor([-99.0, -117.0, -138.0]))
+        (-127.75, 9.766...)
     """
     n, total = len(log_p), len(elbo)
     if not 0 < n <= total:
         raise UsageError(f"{n} images were examined of a split of {total}: give the elbo of all, and one or more.")
     elbo, log_p = elbo.double().cpu(), log_p.double().cpu()
-    lifted = log_p - elbo[:n]
-    value = float(elbo.mean() + lifted.mean())
-    if n < 2:
+    e, p = elbo[:n] - elbo[:n].mean(), log_p - log_p.mean()
+    slope = float((e * p).sum() / e.square().sum()) if n > 2 and bool((e != 0).any()) else 1.0
+    value = float(log_p.mean() + slope * (elbo.mean() - elbo[:n].mean()))
+    if n < 3:
         return value, None
-    return value, float((log_p.var() / total + (1 / n - 1 / total) * lifted.var()).sqrt())
+    residual = (p - slope * e).square().sum() / (n - 2)
+    return value, float((log_p.var() / total + (1 / n - 1 / total) * residual).sqrt())
 
 
 def _countable(samples: int, rows: int) -> None:

@@ -108,11 +108,18 @@ class Estimates:
         """Give the means over the images, as JSON takes them: what has no value is None.
 
         ``standard_error`` is that of the mean over images, which vary, and ``monte_carlo_error`` what of it is due to
-        the K samples alone: how far the mean over *these* images may be from that of infinitely many samples.
+        the K samples alone: how far the mean over *these* images may be from that of infinitely many samples. In the
+        curve, ``gain`` is how far the mean is above that of one sample, the elbo, with its error over images.
         """
         n = len(self.log_p)
         curve = [
-            {"samples": k, "log_likelihood": float(row.mean()), "standard_error": _over_images(row)}
+            {
+                "samples": k,
+                "log_likelihood": float(row.mean()),
+                "standard_error": _over_images(row),
+                "gain": float((row - self.curve[0]).mean()),
+                "gain_error": _over_images(row - self.curve[0]),
+            }
             for k, row in zip(self.sizes, self.curve, strict=True)
         ]
         return {
@@ -155,8 +162,8 @@ def _sizes(samples: int) -> tuple[int, ...]:
 
 def _groups(log_w: Tensor, k: int) -> Tensor:
     """Give the mean over disjoint groups of k samples of the logarithm of their mean weight."""
-    groups = log_w[: len(log_w) // k * k].unflatten(0, (-1, k))
-    return (groups.logsumexp(1) - math.log(k)).mean(0)
+    groups: Tensor = log_w[: len(log_w) // k * k].unflatten(0, (-1, k)).logsumexp(1)
+    return (groups - math.log(k)).mean(0)
 
 
 def _over_images(values: Tensor) -> float | None:
