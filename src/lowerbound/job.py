@@ -191,7 +191,12 @@ class Job:
             if len(getattr(source, split)):
                 found[split] = metrics.evaluate(model, objective, blocks(split), step=self.total)
                 codes, _ = explore.embed(model, blocks(split))
-                found[split] |= metrics.usage(codes, found[split]["kl_by_dim"])
+                unit = metrics.unit_variance(
+                    codes,
+                    model.prior() if isinstance(model, VAE) else None,
+                    density=found[split].get("elbo") is not None,
+                )
+                found[split] |= metrics.usage(codes, found[split]["kl_by_dim"], unit)
         if fit is not None and isinstance(trained, VAE) and isinstance(model, VAE):
             both = {split: self._under_both(trained, model, split, found) for split in ("validation", "test")}
             known = {split: row for split, row in both.items() if row}

@@ -1,10 +1,14 @@
 """Figures: tensors and history rows in, a matplotlib ``Figure`` out, never shown."""
 
+from lowerbound.figures.aggregate import holes as holes
+from lowerbound.figures.aggregate import marginals as marginals
+from lowerbound.figures.aggregate import rate_parts as rate_parts
 from lowerbound.figures.annealed import bracket as bracket
 from lowerbound.figures.comparison import Point as Point
 from lowerbound.figures.comparison import elbo_over as elbo_over
 from lowerbound.figures.comparison import overlay as overlay
 from lowerbound.figures.comparison import rate_distortion as rate_distortion
+from lowerbound.figures.disentanglement import latents_by_factors as latents_by_factors
 from lowerbound.figures.images import grid as grid
 from lowerbound.figures.images import interpolation as interpolation
 from lowerbound.figures.images import manifold as manifold

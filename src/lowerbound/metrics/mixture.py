@@ -73,6 +73,11 @@ class Aggregate:
         """D, how many latents there are."""
         return self.prior.event_shape.numel()
 
+    def first(self, images: int) -> "Aggregate":
+        """Give the mixture of the first images only: so many, up to where a part ends."""
+        ends = torch.tensor(self.sizes).cumsum(0)
+        return Aggregate(self.parts[: int((ends < images).sum()) + 1], self.prior)
+
     @property
     def density(self) -> bool:
         """Whether q(z|x) has a density."""
