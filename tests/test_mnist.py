@@ -173,17 +173,19 @@ def test_temperature_and_noise(mnist: Path, tmp_path: Path) -> None:
 
 
 def test_codes_as_npz_and_csv_agree(mnist: Path) -> None:
-    files = [mnist / "codes-test.npz", mnist / "codes-test.csv"]
+    files = [mnist / f"codes-test{end}" for end in (".npz", ".csv", ".png")]
     assert said("embed", mnist).split() == [str(file) for file in files]
+    assert min(picture(files[2])) > 400
     with np.load(files[0]) as stored:
-        codes, labels, numbers = stored["codes"], stored["labels"], stored["rows"]
+        codes, labels, numbers, plane = (stored[name] for name in ("codes", "labels", "rows", "plane"))
     with files[1].open() as text:
         head, *table = csv.reader(text)
     for file in files:
         file.unlink()
     assert codes.shape == (10_000, 16)
-    assert head == ["row", "label", *(f"z{j}" for j in range(16))]
-    assert np.array_equal(np.array([row[2:] for row in table], float).astype(np.float32), codes)
+    assert head == ["row", "label", *(f"z{j}" for j in range(16)), "plane_x", "plane_y"]
+    numbers_of = np.array([row[2:] for row in table], float).astype(np.float32)
+    assert np.array_equal(numbers_of, np.concatenate([codes, plane], axis=1))
     assert [int(row[0]) for row in table] == numbers.tolist()
     assert [int(row[1]) for row in table] == labels.tolist()
     assert np.array_equal(labels, lowerbound.load(mnist).source.test.targets())

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from lowerbound.run import load as load
     from lowerbound.spec import build as build
     from lowerbound.spec import register as register
+    from lowerbound.tasks.impute import impute as impute
+    from lowerbound.tasks.neighbours import neighbours as neighbours
+    from lowerbound.tasks.score import score as score
     from lowerbound.vae import VAE as VAE
     from lowerbound.vae import Latent as Latent
     from lowerbound.vae import Model as Model
@@ -63,6 +66,9 @@ _NAMES = {
     "process": "tune",
     "run": "Run load",
     "spec": "build register",
+    "tasks.impute": "impute",
+    "tasks.neighbours": "neighbours",
+    "tasks.score": "score",
     "vae": "Latent Model Trace VAE",
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}

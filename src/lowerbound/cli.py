@@ -258,19 +258,113 @@ class Interpolate:
 @final
 @dataclass
 class Embed:
-    """Write the code of every image of a split to an .npz and a .csv file."""
+    """Write the code of every image of a split, and its place in a plane, to an .npz, a .csv and a picture."""
 
     run: RunPath
     split: Literal["train", "validation", "test"] = "test"
     """Which images."""
+    plane: Literal["pca", "umap", "none"] = "pca"
+    """How codes are laid out in two dimensions; umap needs umap-learn."""
     out: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="")] = None
     """The files' name without ending; by default codes-<split> in the run's directory."""
 
     def __call__(self) -> None:
         """Run the verb."""
-        from lowerbound import verbs
+        from lowerbound.tasks import command
 
-        verbs.embed(self.run, self.split, self.out)
+        command.embed(self)
+
+
+@final
+@dataclass
+class Score:
+    """Score how anomalous images are, and flag those above a threshold with a known rate of false alarms."""
+
+    run: RunPath
+    data: Annotated[Positional[str | None], arg(metavar="[DATA]", help_behavior_hint="")] = None
+    """A known name, a folder of images, or an .npy or .npz file; by default the run's test split."""
+    method: Literal["elbo", "importance", "reconstruction", "regret"] = "elbo"
+    """The score: regret for images of another kind, the others for what is odd within one."""
+    false_alarms: float = 0.05
+    """How many of the normal images may be flagged."""
+    calibrate: Literal["validation", "test", "none"] = "validation"
+    """The split of normal images that the threshold is set by; none gives scores only."""
+    anomalous: Annotated[str | None, arg(metavar="LABELS", help_behavior_hint="")] = None
+    """Labels of DATA that are anomalous, such as 1,7: gives the area under the ROC curve."""
+    against: Annotated[str | None, arg(metavar="DATA", help_behavior_hint="")] = None
+    """Other data, all of them anomalous: gives the area under the ROC curve."""
+    images: Annotated[int | None, _number("--images", int), arg(metavar="N", help_behavior_hint="")] = None
+    """Only the first N images of each."""
+    samples: Annotated[int | None, _number("--samples", int), arg(metavar="N", help_behavior_hint="")] = None
+    """Latents of each image; by default 16, for importance 256, for regret 64."""
+    out: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="")] = None
+    """The files' name without ending; by default scores-<method> in the run's directory."""
+    json: bool = False
+    """Print JSON instead of words."""
+
+    def __call__(self) -> None:
+        """Run the verb."""
+        from lowerbound.tasks import command
+
+        command.score(self)
+
+
+@final
+@dataclass
+class Impute:
+    """Draw the missing pixels of images given those that were seen."""
+
+    run: RunPath
+    data: Annotated[Positional[str | None], arg(metavar="[DATA]", help_behavior_hint="")] = None
+    """A known name, a folder, or an .npy or .npz file, whose NaN are missing; by default the run's test split."""
+    missing: Annotated[str | None, arg(metavar="MASK", help_behavior_hint="")] = None
+    """left, right, top, bottom, centre, random:0.5, or an .npy file that is not 0 where a pixel is missing."""
+    images: Annotated[str | None, arg(metavar="ROWS", help_behavior_hint="")] = None
+    """Which images, such as 0,3,7."""
+    number: Many = 6
+    """How many images, where it is not said which."""
+    draws: int = 5
+    """Of each image, each from a chain of its own."""
+    steps: int = 500
+    """Of each chain."""
+    warmup: int = 50
+    """Steps before, which accept every proposal."""
+    noise: bool = False
+    """Show pixels drawn from p(x|z) instead of its mean."""
+    seed: int = 0
+    """Of the draws, and of a random mask."""
+    out: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="")] = None
+    """The files' name without ending; by default imputed in the run's directory."""
+
+    def __call__(self) -> None:
+        """Run the verb."""
+        from lowerbound.tasks import command
+
+        command.impute(self)
+
+
+@final
+@dataclass
+class Neighbours:
+    """Find the images that are nearest to one image, by their codes and by their pixels."""
+
+    run: RunPath
+    image: Annotated[int | None, _number("--image", int), arg(metavar="ROW", help_behavior_hint="")] = None
+    """A row of the test split."""
+    file: Annotated[str | None, arg(metavar="IMAGE", help_behavior_hint="")] = None
+    """An image's file instead."""
+    split: Literal["train", "validation", "test"] = "train"
+    """Where to look."""
+    number: Many = 10
+    """How many."""
+    out: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="")] = None
+    """The picture; by default in the run's figures/."""
+
+    def __call__(self) -> None:
+        """Run the verb."""
+        from lowerbound.tasks import command
+
+        command.neighbours(self)
 
 
 @final
@@ -344,8 +438,8 @@ class Doctor:
 
 
 Verb = (
-    Train | Sweep | Resume | Evaluate | Compare | Sample | Reconstruct | Traverse | Interpolate | Embed | Report | List
-    | Doctor
+    Train | Sweep | Resume | Evaluate | Compare | Sample | Reconstruct | Traverse | Interpolate | Embed | Score | Impute
+    | Neighbours | Report | List | Doctor
 )  # fmt: skip
 DESCRIPTION = (
     "Train, measure and explore variational autoencoders. `lowerbound train` is the place to start. "

@@ -1,13 +1,17 @@
 """Walks through the latent space: tensors in, tensors out."""
 
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lowerbound.errors import UsageError
 from lowerbound.vae import Model
+
+BLOCK = 4096  # codes that are compared at a time
 
 
 def embed(
@@ -107,3 +111,62 @@ def pca(codes: Float[Tensor, "N D"]) -> tuple[Float[Tensor, "N 2"], list[float]]
     shares = s.square() / s.square().sum().clamp_min(torch.finfo(s.dtype).tiny)
     plane = torch.nn.functional.pad(centred @ v[:2].T, (0, max(0, 2 - len(v))))
     return plane.to(codes.dtype), [*(float(share) for share in shares[:2]), 0.0, 0.0][:2]
+
+
+def umap(codes: Float[Tensor, "N D"], seed: int = 0) -> Float[Tensor, "N 2"]:
+    """Lay codes out in a plane by UMAP, which keeps neighbours together; distances between groups say nothing.
+
+    Raises UsageError where umap-learn is not installed, or there are too few codes to have neighbours.
+
+    Reference: UMAP: uniform manifold approximation and projection (McInnes, Healy and Melville, 2018).
+    """
+    if len(codes) < 4:
+        raise UsageError(f"UMAP lays out neighbours, and {len(codes)} codes are too few: take pca.")
+    try:
+        library = import_module("umap")  # without type stubs
+    except ImportError:
+        raise UsageError(
+            "UMAP is not installed: pip install umap-learn, or take pca, which needs nothing else."
+        ) from None
+    neighbours = min(15, len(codes) - 1)
+    found = library.UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(codes.cpu().numpy())
+    return torch.from_numpy(found).to(codes)
+
+
+def neighbours(
+    query: Float[Tensor, "Q *X"], codes: Float[Tensor, "N ..."] | Iterable[Float[Tensor, "n ..."]], k: int
+) -> tuple[Float[Tensor, "Q K"], Int[Tensor, "Q K"]]:
+    r"""Find the k nearest of some codes to each query: their distances, the smallest first, and their rows.
+
+    .. math:: d(a, b) = \sqrt{\textstyle\sum_i (a_i - b_i)^2}
+
+    It takes images as well, whose pixels are compared. Codes may come in blocks, and of a tensor a block is compared at
+    a time: distances to all are never held. Of codes that are equally far the first come first. There are fewer than k
+    columns where there are fewer codes. Raises UsageError where k is below 1, nothing is there, or shapes differ.
+
+    Example:
+        >>> far, rows = neighbours(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0], [9.0, 9.0]]), 2)
+        >>> far.tolist(), rows.tolist()
+        ([[1.0, 5.0]], [[1, 0]])
+    """
+    if k < 1:
+        raise UsageError(f"k is {k}: at least 1 neighbour is needed.")
+    far = query.new_empty(len(query), 0)
+    rows = torch.empty(len(query), 0, dtype=torch.long, device=query.device)
+    seen = 0
+    for block in codes.split(BLOCK) if isinstance(codes, Tensor) else codes:
+        if block.shape[1:] != query.shape[1:]:
+            raise UsageError(f"A query of shape {tuple(query.shape[1:])} has no distance to {tuple(block.shape[1:])}.")
+        # not by a product of matrices: of close neighbours it would leave the rounding only
+        d = torch.cdist(query.flatten(1), block.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
+        far, rows = torch.cat([far, d], 1), torch.cat([rows, _numbers(seen, d)], 1)
+        best = far.argsort(dim=1, stable=True)[:, :k]
+        far, rows = far.gather(1, best), rows.gather(1, best)
+        seen += len(block)
+    if not seen:
+        raise UsageError("There is nothing among which neighbours could be found.")
+    return far, rows
+
+
+def _numbers(first: int, like: Tensor) -> Tensor:
+    return torch.arange(first, first + like.shape[1], device=like.device).expand(like.shape)

@@ -1,6 +1,5 @@
 """The verbs of the command line: what was found, what was chosen and why, where the result is, and how to go on."""
 
-import csv
 import io
 import json
 import logging
@@ -377,26 +376,6 @@ def interpolate(args: "cli.Interpolate") -> None:
     run = opened(args.run)
     pairs = None if args.start is None or args.end is None else [(args.start, args.end)]
     _picture(run, "interpolation", gallery.interpolate(run, pairs, steps=args.steps, kind=args.kind), args.out)
-
-
-def embed(path: str, split: str, out: str | None) -> None:
-    """Write the codes of a split, with labels and rows, as .npz and .csv."""
-    run = opened(path)
-    codes, labels = begin.embed(run, split)
-    rows = getattr(run.source, split).rows
-    stem = Path(out) if out else run.path / f"codes-{split}"
-    if stem.name in ("", ".."):
-        raise UsageError(f"--out {out} is a folder: give the files' name without its ending, such as {stem / 'codes'}.")
-    arrays = {"codes": codes.numpy(), "rows": rows.numpy()} | ({} if labels is None else {"labels": labels.numpy()})
-    packed = io.BytesIO()
-    np.savez_compressed(packed, **arrays)
-    _write(stem.with_name(stem.name + ".npz"), packed.getvalue())
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", *(["label"] if labels is not None else []), *(f"z{j}" for j in range(codes.shape[1]))])
-    for i, code in enumerate(codes.tolist()):
-        writer.writerow([int(rows[i]), *([int(labels[i])] if labels is not None else []), *map(repr, code)])
-    _write(stem.with_name(stem.name + ".csv"), text.getvalue().encode())
 
 
 def report(path: str) -> None:
