@@ -1,0 +1,73 @@
+"""The diagnosis: what the figures of a run say in words, each finding with its evidence and what to try."""
+
+from dataclasses import dataclass
+from typing import final
+
+from lowerbound.errors import UsageError
+from lowerbound.evaluation.base import Subject
+from lowerbound.evaluation.diagnosis import estimate, latents, likelihoods, prior, training, weights
+from lowerbound.evaluation.diagnosis.base import Finding as Finding
+from lowerbound.evaluation.diagnosis.base import Illness as Illness
+from lowerbound.report import BEGUN
+from lowerbound.words import counted
+
+ILLNESSES: dict[str, Illness] = {
+    "collapsed latents": latents.collapsed,
+    "constant latents": latents.constant,
+    "rate near zero": latents.rate,
+    "warm-up that never ended": weights.warmup,
+    "β that is not what it seems": weights.seeming,
+    "target that was not reached": weights.target,
+    "likelihood that does not fit the data": likelihoods.unfit,
+    "variance collapse": likelihoods.variance,
+    "overfitting": training.overfitting,
+    "prior that does not match the codes": prior.mismatch,
+    "log p(x) of too few effective samples": estimate.effective,
+    "exploding gradients": training.exploding,
+}
+
+
+@final
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found, and what could not be looked for, with the reason: of that nothing is said.
+
+    Arguments:
+        findings: what is wrong, or may be.
+        unlooked: "illness: why it could not be looked for".
+    """
+
+    findings: list[Finding]
+    unlooked: list[str]
+
+
+def diagnose(subject: Subject) -> Diagnosis:
+    """Look for each known illness in the sections that were measured, and in the course of the training."""
+    steps = max((row["step"] for row in subject.run.history), default=0)
+    if steps < BEGUN:
+        return _hardly_begun(steps)
+    found, unlooked = [], []
+    for name, illness in ILLNESSES.items():
+        try:
+            finding = illness(subject)
+        except UsageError as error:
+            unlooked.append(f"{name}: {error}")
+            continue
+        found += [] if finding is None else [finding]
+    return Diagnosis(found, unlooked)
+
+
+def findings(subject: Subject) -> list[Finding]:
+    """Give what was found alone, see `diagnose`."""
+    return diagnose(subject).findings
+
+
+def _hardly_begun(steps: int) -> Diagnosis:
+    finding = Finding(
+        "hardly begun",
+        "The model has hardly begun: what its figures will come to cannot be told yet.",
+        f"It was trained for {counted(steps, 'step')}, and {BEGUN} are the least.",
+        "Train longer first, with more --epochs.",
+        {"steps": steps},
+    )
+    return Diagnosis([finding], ["everything else: the model has hardly begun."])

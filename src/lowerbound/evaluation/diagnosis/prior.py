@@ -1,0 +1,105 @@
+"""A prior that does not match the codes: what another one, fitted to them, would gain."""
+
+import math
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from lowerbound import after, recipes
+from lowerbound import spec as specs
+from lowerbound.errors import DivergedError, UsageError
+from lowerbound.evaluation.base import Subject
+from lowerbound.evaluation.diagnosis.base import Finding, ledger, section
+from lowerbound.run import program
+from lowerbound.vae import VAE
+from lowerbound.words import with_error
+
+FITS: dict[str, dict[str, Any]] = {"mixture": {}, "flow": {}}  # kind -> arguments
+P = 0.001  # of the two-sample test: below, codes and prior are told apart, and fitting is worth its time
+# of the rate: from a healthy model of MNIST a learned prior gains a tenth (2 of 25 nats: Tomczak and Welling 2018)
+GAIN = 0.15
+LEAST = 0.5  # nats
+ERRORS = 4  # standard errors
+
+
+def mismatch(subject: Subject) -> Finding | None:
+    """Look for codes that lie elsewhere than the prior; then fit priors to them, and measure the gain."""
+    if subject.split == "train":
+        raise UsageError("the gain is that on held-out codes: take --split test or validation.")
+    test = section(subject, "aggregate").get("two_sample") or {}
+    if test.get("p") is None:
+        raise UsageError("codes and prior were not compared by a test.")
+    if test["p"] > P:
+        return None
+    gains = _gains(subject)
+    best = max(gains, key=lambda kind: gains[kind]["gain"])
+    gain, error = gains[best]["gain"], gains[best]["standard_error"]
+    if gain <= ERRORS * error or gain <= max(LEAST, GAIN * (ledger(subject).get("rate") or 0.0)):
+        return None
+    return Finding(
+        "prior that does not match the codes",
+        "The prior draws where no codes lie, and the decoder has seen nothing there: samples are worse than "
+        f"reconstructions{_pictures(subject)}.",
+        f"A test tells codes from draws of the prior (p = {test['p']:.1g}). {_words(subject, gains)}",
+        f"{program()} resume {shlex.quote(str(subject.run.path))} --fit {best} replaces the prior, and nothing else.",
+        {"priors": gains, "best": best},
+    )
+
+
+def _gains(subject: Subject) -> dict[str, dict[str, float]]:
+    """Fit priors to the training codes; give what each gains in log p(z) of the same held-out codes, in nats."""
+    run, model = subject.run, subject.model
+    if not isinstance(model, VAE):
+        raise UsageError("to the codes of an own model no prior can be fitted.")
+    seed = run.spec["seed"]
+    codes = after.codes_of(model, subject.blocks("train"))
+    z = after.codes_of(model, subject.blocks()).draw(subject.settings.seed)
+    own = after.log_density(model.prior, z, seed=subject.settings.seed).double()
+    found = {}
+    for i, (kind, arguments) in enumerate(FITS.items()):
+        subject.tell("fitting priors to the codes")(i, len(FITS))
+        spec = specs.check(
+            recipes.with_networks({**run.spec, "fit": {"kind": kind, **arguments}}, subject.source.shape)
+        )
+        fit = specs.build_fit(spec, subject.source.shape, subject.source.unit)
+        if fit is None:
+            continue
+        try:
+            fitted = after.with_prior(model, fit.prior)
+            fit.fit(codes, seed)
+            other = after.log_density(fitted.prior, z, seed=subject.settings.seed).double()
+        except (UsageError, DivergedError):  # such as fewer codes than components
+            continue
+        found[kind] = _paired(other - own) | {"log_p": float(other.mean()), "log_p_before": float(own.mean())}
+    if not found:
+        raise UsageError("no prior could be fitted to the codes.")
+    return found
+
+
+def _paired(difference: Tensor) -> dict[str, float]:
+    if len(difference) < 2:
+        raise UsageError("one held-out code has no standard error.")
+    return {"gain": float(difference.mean()), "standard_error": float(difference.std()) / math.sqrt(len(difference))}
+
+
+def _words(subject: Subject, gains: Mapping[str, Mapping[str, Any]]) -> str:
+    first = next(iter(gains.values()))
+    text = (
+        f"On held-out codes log p(z) is {first['log_p_before']:.2f} nats under it. Under priors fitted to the training "
+    )
+    text += "codes it is higher by " + " and ".join(
+        f"{with_error(found['gain'], found['standard_error'])} nats ({kind})" for kind, found in gains.items()
+    )
+    elbo, most = ledger(subject).get("elbo"), max(found["gain"] for found in gains.values())
+    return text + (f". The elbo would be {elbo + most:.2f} instead of {elbo:.2f}." if elbo is not None else ".")
+
+
+def _pictures(subject: Subject) -> str:
+    """Give the Fréchet distances of samples and reconstructions, where they were measured."""
+    known = subject.found["samples"].values if "samples" in subject.found else {}
+    values = [((known.get(name) or {}).get("frechet") or {}).get("value") for name in ("samples", "reconstructions")]
+    if None in values:
+        return ""
+    return f" (Fréchet distance {values[0]:.3g} and {values[1]:.3g})"
