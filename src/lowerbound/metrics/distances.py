@@ -8,7 +8,7 @@ from lowerbound.errors import UsageError
 from lowerbound.metrics.sets import blocks, pair
 
 
-def frechet(x: Float[Tensor, "N F"], y: Float[Tensor, "M F"]) -> float:
+def frechet(x: Float[Tensor, "N F"], y: Float[Tensor, "M _"]) -> float:
     r"""Give the Fréchet distance of the normal distributions that have the means and covariances of two sets.
 
     .. math:: \|\mu_x - \mu_y\|^2 + \mathrm{tr}\,\Sigma_x + \mathrm{tr}\,\Sigma_y
@@ -47,7 +47,7 @@ def frechet(x: Float[Tensor, "N F"], y: Float[Tensor, "M F"]) -> float:
     return float(shift + traces - 2 * between)
 
 
-def kid(x: Float[Tensor, "N F"], y: Float[Tensor, "M F"]) -> float:
+def kid(x: Float[Tensor, "N F"], y: Float[Tensor, "M _"]) -> float:
     r"""Give the kernel distance of two sets: the unbiased estimate of MMD² under a cubic kernel, over all pairs.
 
     .. math:: \frac{\sum_{i \ne j} k(x_i, x_j)}{N (N - 1)} + \frac{\sum_{i \ne j} k(y_i, y_j)}{M (M - 1)}
@@ -75,7 +75,7 @@ def kid(x: Float[Tensor, "N F"], y: Float[Tensor, "M F"]) -> float:
     return sum(within) - 2 * _kernel(x, y) / (n * m)
 
 
-def _kernel(x: Float[Tensor, "N F"], y: Float[Tensor, "M F"]) -> float:
+def _kernel(x: Float[Tensor, "N F"], y: Float[Tensor, "M _"]) -> float:
     parts = (block @ y.T / x.shape[1] + 1 for block in blocks(x, len(y)))
     return sum(float((part.square() * part).sum()) for part in parts)
 

@@ -31,7 +31,7 @@ class Manifolds:
     coverage: float
 
 
-def prdc(x: Float[Tensor, "N F"], y: Float[Tensor, "M F"], k: int = NEAREST) -> Manifolds:
+def prdc(x: Float[Tensor, "N F"], y: Float[Tensor, "M _"], k: int = NEAREST) -> Manifolds:
     r"""Give precision, recall, density and coverage of samples y against data x.
 
     .. math::

@@ -56,7 +56,7 @@ class Memorisation:
 
 def neighbours(
     samples: Float[Tensor, "S *X"],
-    images: Float[Tensor, "N *X"],
+    images: Float[Tensor, "N ..."],
     progress: Callable[[int, int], None] | None = None,
 ) -> Neighbours:
     """Give the nearest image to each sample, by the Euclidean distance of pixels, or of features.

@@ -18,7 +18,7 @@ VALUES = 2**22  # held at a time: 32 MiB in float64
 
 
 def pair(
-    x: Float[Tensor, "N F"], y: Float[Tensor, "M F"], least: int = 1
+    x: Float[Tensor, "N F"], y: Float[Tensor, "M _"], least: int = 1
 ) -> tuple[Float[Tensor, "N F"], Float[Tensor, "M F"]]:
     """Give two sets of features in float64 on the processor.
 
@@ -77,7 +77,7 @@ class Interval:
 def jackknife(
     measure: Callable[[Tensor, Tensor], Mapping[str, float]],
     x: Float[Tensor, "N F"],
-    y: Float[Tensor, "M F"],
+    y: Float[Tensor, "M _"],
     *,
     seed: int = SEED,
     progress: Callable[[int, int], None] | None = None,

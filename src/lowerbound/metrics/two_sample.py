@@ -37,7 +37,7 @@ class Told:
     examples: int
 
 
-def told_apart(x: Float[Tensor, "N F"], y: Float[Tensor, "M F"], *, seed: int = SEED) -> Told:
+def told_apart(x: Float[Tensor, "N F"], y: Float[Tensor, "M _"], *, seed: int = SEED) -> Told:
     r"""Guess for half of the examples which of two sets they are from, by the votes of their nearest in the other half.
 
     .. math:: \hat t = \frac1n \sum_{i=1}^n [\hat l_i = l_i], \qquad
