@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lowerbound.comparison.rows import Row
+from lowerbound.comparison.rows import Row, likelihood_of
 from lowerbound.run import Run, fingerprint
 from lowerbound.words import counted
 
@@ -17,7 +17,9 @@ KINDS = {
 
 def cautions(rows: Sequence[Row], unfinished: Sequence[Run], split: str) -> list[str]:
     """Say why numbers of the rows do not compare, and which runs are not among them."""
-    said = [_of_the_data(rows), *_of_preparation(rows, split), _of_likelihoods(rows, split), _of_points(rows)]
+    other = _of_the_data(rows)
+    said = [other] if other else _of_preparation(rows, split)
+    said += [_of_likelihoods(rows, split), _of_points(rows), _of_estimates(rows, split)]
     return [text for text in (*said, *(_of_unfinished(run) for run in unfinished)) if text]
 
 
@@ -57,25 +59,26 @@ def _of_preparation(rows: Sequence[Row], split: str) -> list[str]:
     found = []
     if apart := _apart(rows, lambda run: run.data["binarise"], lambda run: str(run.data["binarise"])):
         found.append(f"The pixels are binarised otherwise, and distortion and elbo do not compare: {apart}.")
-    if apart := _apart(rows, lambda run: run.data["images"][split], lambda run: f"{run.data['images'][split]:,}"):
+    held = ("test",) if split == "test" else ("test", "validation")  # validation images are cut after the test's
+    sizes = _sizes(*held)
+    if apart := _apart(rows, sizes, sizes):
         found.append(f"The {split} splits are not the same images: {apart}.")
     elif apart := _apart(rows, lambda run: run.data["images"]["train"], lambda run: f"{run.data['images']['train']:,}"):
         found.append(f"The runs were trained on different numbers of examples: {apart}.")
-    others = {
-        key
-        for row in rows
-        for key in row.first.spec["data"]
-        if key not in ("kind", "path", "labels", "binarise", "validation", "test")
-    }
-    for key in sorted(others):
+    told = {"kind", "path", "labels", "binarise", "validation", "test"}
+    for key in sorted({key for row in rows for key in row.first.spec["data"]} - told):
         value = _argument(key)
-        if apart := _apart(rows, value, lambda run, value=value: str(value(run))):  # type: ignore[misc]
+        if apart := _apart(rows, value, value):
             found.append(f"The data are prepared otherwise, and their numbers need not compare: data.{key} {apart}.")
     return found
 
 
-def _argument(key: str) -> Callable[[Run], Any]:
-    return lambda run: run.spec["data"].get(key)
+def _sizes(*splits: str) -> Callable[[Run], str]:
+    return lambda run: ", ".join(f"{run.data['images'][split]:,} for {split}" for split in splits)
+
+
+def _argument(key: str) -> Callable[[Run], str]:
+    return lambda run: str(run.spec["data"].get(key))
 
 
 def _kind(run: Run, split: str) -> str:
@@ -109,6 +112,18 @@ def _of_points(rows: Sequence[Row]) -> str:
     if not without or len(without) == len(rows):
         return ""
     return f"The posterior is a point and has no rate and no elbo: {_few(without)}."
+
+
+def _of_estimates(rows: Sequence[Row], split: str) -> str:
+    """Say where log p(x) was not estimated alike: with fewer samples it is lower."""
+    some = [row for row in rows if "log_p" in row.figures]
+
+    def how(run: Run) -> str:
+        known = likelihood_of(run, split) or {}
+        return f"{known.get('samples', 0):,} samples of each of {known.get('images', 0):,} images"
+
+    apart = _apart(some, how, how)
+    return f"log p(x) was estimated otherwise, and with fewer samples it is lower: {apart}." if apart else ""
 
 
 def _of_unfinished(run: Run) -> str:

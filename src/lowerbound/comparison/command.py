@@ -74,7 +74,7 @@ def show(found: Comparison) -> None:
         verbs.say(f"All: {', '.join(common)}.")
     for line in aligned(*found.table()):
         verbs.say(f"  {line}")
-    if found.differences:
+    if len(found.differences) > (found.over is not None):
         verbs.say("\nThe specs differ in:")
         for key, values in found.differences.items():
             verbs.say(f"  {key}: {', '.join(page.said(value) for value in values)}")

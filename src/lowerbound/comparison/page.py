@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from lowerbound import figures, files, gallery, report
 from lowerbound.comparison.rows import Row
-from lowerbound.comparison.table import Comparison, label, summary
+from lowerbound.comparison.table import Comparison, summary
 from lowerbound.errors import UsageError
 from lowerbound.report.markup import box, framed, listed
 from lowerbound.report.pictures import image
@@ -23,6 +23,8 @@ from lowerbound.seeds import Group, word
 SHOWN = 10  # samples of each run
 # a compact chart shrinks to a phone instead of scrolling; its points are the only links of a drawing
 STYLE = """
+.prose { margin-top: 1.4rem; }
+.chart.links + figcaption::before { content: none; }
 .links svg { min-width: 0; max-width: 36rem; }
 .links a { pointer-events: all; outline-offset: 4px; }
 .links a:hover use, .links a:focus-visible use { stroke: var(--ink); stroke-width: 2.5px; }
@@ -42,8 +44,10 @@ def write_sweep(found: Comparison, group: Group) -> Path:
     """Write the pictures of a sweep into its folder, and the page with them; gives the page's path."""
     folder = group.folder
     (folder / "figures").mkdir(exist_ok=True)
+    bars = f"{found.split}, nats per example; bars: {found.bars}"
+    notes = {"curves": "every logged step", "samples": "noise of seed 0; the weights that each run's report names"}
     for name, drawn in pictures(found).items():
-        figures.save(drawn, folder / "figures" / f"{name}.png", note=found.meaning)
+        figures.save(drawn, folder / "figures" / f"{name}.png", note=notes.get(name, bars))
     files.write(folder / "report.html", html(found, folder).encode())
     return folder / "report.html"
 
@@ -69,7 +73,7 @@ def samples(found: Comparison) -> Figure:
     for row in found.rows:
         with torch.inference_mode():
             rows.append(row.first.model.sample(SHOWN, seed=0).cpu())
-        names.append(label(found.over or "", row.value))
+        names.append(row.name)
     return figures.traversal(torch.stack(rows), names)
 
 
@@ -115,9 +119,9 @@ def _drawings(found: Comparison, base: Path) -> str:
     points = found.points(leads)
     if not points:
         return ""
-    bars = "the standard deviation over the seeds" if found.spread else "the standard error over the images"
     told = {point.link: _told(point) for point in points if point.link}
-    caption = f"Bars: {bars}. Orange: the best elbo. A point leads to the report of its run."
+    caption = f"Bars: {found.bars}. Orange: the best elbo. A point leads to the report of its run."
+    caption += " A label that would cover another is left out."
     drawn = _linked(figures.rate_distortion(points, curve=found.over is not None), "rate and distortion", told)
     text = f"<h2>Rate and distortion</h2>{_chart(drawn, caption)}"
     if found.over is not None:
@@ -150,7 +154,7 @@ def _linked(drawn: Figure, name: str, told: Mapping[str, str]) -> str:
 
 
 def _chart(drawing: str, caption: str) -> str:
-    return f'<figure><div class="paper chart links">{drawing}</div><p class="lead">{escape(caption)}</p></figure>'
+    return f'<figure><div class="paper chart links">{drawing}</div><figcaption>{escape(caption)}</figcaption></figure>'
 
 
 def _table(found: Comparison, base: Path) -> str:
@@ -158,12 +162,11 @@ def _table(found: Comparison, base: Path) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     rows = []
     for row, (_, *cells) in zip(found.rows, lines, strict=True):
-        name = row.name if found.over is None else label(found.over, row.value)
         some = links_of(row, base)
         if len(some) == 1:
-            first = f'<a href="{some[0][1]}">{escape(name)}</a>'
+            first = f'<a href="{some[0][1]}">{escape(row.name)}</a>'
         else:
-            first = escape(name) + "".join(f' <a href="{link}">{escape(what)}</a>' for what, link in some)
+            first = escape(row.name) + "".join(f' <a href="{link}">{escape(what)}</a>' for what, link in some)
         rows.append(f"<tr><td>{first}</td>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
     return (
         f"<h2>Measured</h2><p>{escape(found.meaning)}</p>"
@@ -185,10 +188,9 @@ def _courses(found: Comparison) -> str:
 
 
 def _differences(found: Comparison) -> str:
-    if not found.differences:
+    if len(found.differences) <= (found.over is not None):  # what a sweep varies stands in its table
         return ""
-    names = [row.name if found.over is None else label(found.over, row.value) for row in found.rows]
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    head = "".join(f"<th>{escape(row.name)}</th>" for row in found.rows)
     cells = {key: "".join(map(_long, values)) for key, values in found.differences.items()}
     rows = "".join(f"<tr><td>{escape(key)}</td>{some}</tr>" for key, some in cells.items())
     return (

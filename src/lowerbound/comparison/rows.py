@@ -105,8 +105,11 @@ def split_of(runs: Sequence[Run]) -> str:
     )
 
 
-def rows_of(runs: Sequence[Run], split: str, values: Mapping[Path, Any] | None = None) -> list[Row]:
-    """Put finished runs that differ in nothing but the seed into one row; the same seed again is a row of its own."""
+def rows_of(runs: Sequence[Run], split: str, points: Mapping[Path, tuple[str, Any]] | None = None) -> list[Row]:
+    """Put finished runs that differ in nothing but the seed into one row; the same seed again is a row of its own.
+
+    ``points`` are the name and the value of each run of a sweep, by its path.
+    """
     together: dict[str, list[Run]] = {}
     for run in runs:
         key, again = _but_for_the_seed(run), 0
@@ -114,9 +117,10 @@ def rows_of(runs: Sequence[Run], split: str, values: Mapping[Path, Any] | None =
             again += 1
         together.setdefault(f"{key} {again}", []).append(run)
     some = list(together.values())
+    if points is not None:
+        return [_row(*points[each[0].path], each, split) for each in some]
     names = _names([_place(each) for each in some])
-    values = values or {}
-    return [_row(name, each, split, values.get(each[0].path)) for name, each in zip(names, some, strict=True)]
+    return [_row(name, None, each, split) for name, each in zip(names, some, strict=True)]
 
 
 def _but_for_the_seed(run: Run) -> str:
@@ -147,7 +151,7 @@ def _names(places: Sequence[tuple[Path, int]]) -> list[str]:
     return [name + (f" and {n} more" if n else "") for name, (_, n) in zip(names, places, strict=True)]
 
 
-def _row(name: str, runs: Sequence[Run], split: str, value: Any) -> Row:
+def _row(name: str, value: Any, runs: Sequence[Run], split: str) -> Row:
     every = [run.metrics for run in runs]
     measured = [{**metrics[split], **_log_p(run, split)} for run, metrics in zip(runs, every, strict=True)]
     errors = [each["standard_error"] for each in measured]
@@ -165,9 +169,16 @@ def _row(name: str, runs: Sequence[Run], split: str, value: Any) -> Row:
 
 def _log_p(run: Run, split: str) -> dict[str, Any]:
     """Give the mean log p(x) of the split that ``lowerbound evaluate`` estimated, with its standard error."""
-    section = run.evaluation.get(split, {}).get("sections", {}).get("likelihood", {})
-    values = section.get("values") or {}
-    if values.get("log_p") is None:
+    values = likelihood_of(run, split)
+    if values is None:
         return {}
-    errors = {**run.metrics[split]["standard_error"], "log_p": values.get("standard_error")}
-    return {"log_p": values["log_p"], "standard_error": errors}
+    whole = values["whole_split"] or values  # only where all images were examined their mean is that of the split
+    errors = {**run.metrics[split]["standard_error"], "log_p": whole["standard_error"]}
+    return {"log_p": whole["log_likelihood"], "standard_error": errors}
+
+
+def likelihood_of(run: Run, split: str) -> dict[str, Any] | None:
+    """Give what ``lowerbound evaluate`` found of log p(x); None where it was not asked, or refused."""
+    section = run.evaluation.get(split, {}).get("sections", {}).get("likelihood", {})
+    values: dict[str, Any] | None = section.get("values")
+    return values

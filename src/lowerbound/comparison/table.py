@@ -79,11 +79,12 @@ class Comparison:
         return [told.get(head, f"{{}} {head}").format(cell) for head, cell in same.items()]
 
     def _facts(self) -> dict[str, list[str]]:
-        """Give what is known of each row without measuring."""
+        """Give what is known of each row without measuring; β where the rows' names do not say it."""
+        betas = {} if self.over == "beta" else {"β": [beta(row) for row in self.rows]}
         return {
             "data": [row.first.data["name"] for row in self.rows],
             "recipe": [row.first.env["recipe"] for row in self.rows],
-            "β": [beta(row) for row in self.rows],
+            **betas,
             "latents": [str(row.first.spec["latents"]) for row in self.rows],
             "parameters": [number(row.first.metrics["parameters"], 0) for row in self.rows],
         }
@@ -92,6 +93,13 @@ class Comparison:
     def spread(self) -> bool:
         """Whether a row has several seeds."""
         return any(len(row.runs) > 1 for row in self.rows)
+
+    @property
+    def bars(self) -> str:
+        """Say what the bars of a drawing are."""
+        single = any(len(row.runs) == 1 for row in self.rows)
+        mixed = " (of a single run: the standard error over the images)" if single else ""
+        return f"the standard deviation over the seeds{mixed}" if self.spread else "the standard error over the images"
 
     @property
     def meaning(self) -> str:
@@ -112,8 +120,7 @@ class Comparison:
         for row in self.rows:
             rate, distortion, elbo = (row.spread(name) for name in ("rate", "distortion", "elbo"))
             if rate is not None and distortion is not None and elbo is not None:
-                name = row.name if self.over is None else label(self.over, row.value)
-                some.append(figures.Point(name, rate, distortion, elbo, links.get(row.name), row.value))
+                some.append(figures.Point(row.name, rate, distortion, elbo, links.get(row.name), row.value))
         return some
 
     def __repr__(self) -> str:
@@ -135,17 +142,23 @@ def compare(*runs: str | Path | Run) -> Comparison:
 def of_group(group: Group) -> Comparison:
     """Compare the runs of a sweep, each point with what it varies."""
     some = found([group.folder])
-    values = {group.folder / name: group.values[i % len(group.values)] for i, name in enumerate(group.runs)}
-    return _compared(some, group, values)
+    values = [group.values[i % len(group.values)] for i in range(len(group.runs))]
+    points = {
+        group.folder / name: (label(group.over or "", value), value)
+        for name, value in zip(group.runs, values, strict=True)
+    }
+    return _compared(some, group, points)
 
 
-def _compared(runs: Sequence[Run], group: Group | None = None, values: Mapping[Path, Any] | None = None) -> Comparison:
+def _compared(
+    runs: Sequence[Run], group: Group | None = None, points: Mapping[Path, tuple[str, Any]] | None = None
+) -> Comparison:
     finished, unfinished = ([run for run in runs if run.finished is done] for done in (True, False))
     if not finished:
         names = ", ".join(str(run.path) for run in unfinished)
         raise UsageError(f"None of the runs is finished: {names}. Go on with one of them: lowerbound resume RUN")
     split = split_of(finished)
-    rows = rows_of(finished, split, values)
+    rows = rows_of(finished, split, points)
     over, path = (None, None) if group is None else (group.over, group.folder)
     return Comparison(rows, unfinished, split, differences(rows), cautions(rows, unfinished, split), over, path)
 

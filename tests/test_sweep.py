@@ -1,0 +1,370 @@
+"""A sweep: what is asked for is trained, its curve is that of the runs, and a stop changes no figure."""
+
+import json
+import os
+import re
+import shutil
+import signal
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.collections import PathCollection
+
+import lowerbound
+from commandline import call, metrics, picture, tree
+from lowerbound import comparison, figures, progress, seeds
+from lowerbound.comparison import page
+from lowerbound.comparison.axis import axis
+from lowerbound.errors import DataError, UsageError
+from lowerbound.job import Job
+from lowerbound.train import Record
+from test_report import Reader
+
+USAGE, DIVERGED, STOPPED = 2, 4, 75
+FAST = ("--epochs", "1", "--set", "train.batch=16", "--set", "train.log=1", "--validation", "10", "--device", "cpu")
+BETAS = ("0.1", "1", "4")
+Captured = pytest.CaptureFixture[str]
+
+
+def images(path: Path) -> Path:
+    """White stripes on black: 90 images of 8x8."""
+    x = np.zeros((90, 8, 8), np.uint8)
+    for i, row in enumerate(np.random.default_rng(0).integers(0, 7, 90)):
+        x[i, row : row + 2] = 255
+    np.save(path, x)
+    return path
+
+
+def points(path: Path, seed: int = 0) -> Path:
+    np.save(path, np.random.default_rng(seed).normal(size=(100, 3)).astype(np.float32))
+    return path
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A finished sweep over three β on images."""
+    base = tmp_path_factory.mktemp("swept")
+    words = ("--beta", ",".join(BETAS), "--latents", "3", *FAST)
+    assert call("sweep", images(base / "x.npy"), *words, "--out", base / "betas") == 0
+    yield base / "betas"
+    shutil.rmtree(base)
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A finished sweep over the number of latents, on vectors, each from two seeds."""
+    base = tmp_path_factory.mktemp("seeded")
+    words = ("--over", "latents=1,2", "--seeds", "2", "--seed", "3", *FAST)
+    assert call("sweep", points(base / "x.npy"), *words, "--out", base / "latents") == 0
+    yield base / "latents"
+    shutil.rmtree(base)
+
+
+# ---- what is asked for
+
+
+@pytest.mark.parametrize(
+    ("beta", "over", "count", "found"),
+    [
+        ("0.1..20", None, 3, (0.1, 1.41, 20.0)),
+        ("1 .. 4", None, 3, (1.0, 2.0, 4.0)),
+        ("4,0,1", None, 8, (0.0, 1.0, 4.0)),
+        ([4, 1.5], None, 8, (1.5, 4.0)),
+        (None, "latents=2..32", 5, (2, 4, 8, 16, 32)),
+        (None, "latents=2..4", 8, (2, 3, 4)),
+        (None, "train.lr=0.01,0.001", 8, (0.001, 0.01)),
+        (None, "model.prior.kind=standard,mixture", 8, ("standard", "mixture")),
+        (None, "model.posterior.net.channels=[8],[8,16]", 8, ([8], [8, 16])),
+        ("2", "latents=2,3", 8, (2, 3)),
+    ],
+)
+def test_ranges_and_lists_are_read(beta: Any, over: str | None, count: int, found: tuple[Any, ...]) -> None:
+    assert axis(beta, over, count).values == found
+
+
+def test_a_range_is_cut_into_equal_ratios() -> None:
+    """To the three digits that the values are rounded to."""
+    values = np.array(axis("0.1..20", points=8).values)
+    assert values == pytest.approx(np.geomspace(0.1, 20, 8), rel=5e-3)
+
+
+def test_each_point_has_a_folder_of_its_own() -> None:
+    """Values that are no names of files, and that would be the same name, are told apart."""
+    spec: dict[str, Any] = {}
+    group = seeds.Group(Path(), "vae", [0], [spec] * 3, over="a.b", values=("x/../y", "x/..\\y", [1, 2]))
+    assert list(group.runs) == ["a.b-x_.._y-0", "a.b-x_.._y-1", "a.b-_1_2_"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "A sweep needs what it shall vary: --beta 0.1..20"),
+        (("--beta", "20..0.1"), "the first end must be the lower one"),
+        (("--beta", "1..1"), "the first end must be the lower one"),
+        (("--beta", "0..4"), "both ends must be above 0"),
+        (("--beta=-1..4",), "both ends must be above 0"),
+        (("--beta=-1,4",), "'-1' is no weight of the rate"),
+        (("--beta", "a..4"), "both ends must be numbers"),
+        (("--beta", "1..inf"), "both ends must be numbers"),
+        (("--beta", "1,b"), "'b' is no weight of the rate"),
+        (("--beta", "1,NaN"), "is not finite"),
+        (("--beta", "1,"), "a value is missing"),
+        (("--beta", "4"), "has one value, 4: a sweep needs at least two"),
+        (("--beta", "4,4.0"), "4 is there twice"),
+        (("--beta", "1..4", "--points", "1"), "--points is 1: a sweep needs at least two"),
+        (("--beta", "1..1.001", "--points", "8"), "too narrow for 8 points"),
+        (("--beta", "1..4", "--seeds", "0"), "--seeds is 0: at least 1"),
+        (("--over", "latents"), "write it as path=values"),
+        (("--over", "seed=1,2"), "the seeds of a sweep are those of --seeds"),
+        (("--over", "data.validation=5,6"), "the runs of a sweep share their data"),
+        (("--over", "beta=1,2"), "β is varied with --beta"),
+        (("--over", "latents=2,3", "--beta", "1..4"), "beside --over it is one number"),
+        (("--over", "latents=0,1"), "At latents = 0: latents is 0"),
+        (("--over", "train.lrr=1,2"), "At train.lrr = 1: train.lrr: "),
+        (("--over", "train.batch=8,5000"), "At train.batch = 5000: train.batch is 5000, but there are only"),
+        (("--beta", "1,2", "--recipe", "rae-l2", "--over", "latents=1,2"), "beside --over it is one number"),
+        (("--beta", "1,2", "--recipe", "iwae"), "At beta = 1: This recipe has no β"),
+        (("--beta", "1,2", "--device", "nonsense"), "The device 'nonsense' is not there"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_there_is_a_folder(
+    words: tuple[str, ...], said: str, tmp_path: Path, capsys: Captured
+) -> None:
+    before = tree(points(tmp_path / "x.npy").parent)
+    assert call("sweep", tmp_path / "x.npy", *FAST, *words, "--out", tmp_path / "out") == USAGE
+    assert said in capsys.readouterr().err
+    assert tree(tmp_path) == before
+
+
+def test_a_folder_that_exists_is_not_touched(swept: Path, capsys: Captured) -> None:
+    before = tree(swept)
+    assert call("sweep", swept.parent / "x.npy", "--beta", "1,2", *FAST, "--out", swept) == USAGE
+    assert f"go on with it, lowerbound resume {swept}, or give another --out" in capsys.readouterr().err
+    assert tree(swept) == before
+
+
+def test_a_sweep_is_no_run(swept: Path, capsys: Captured) -> None:
+    assert call("sample", swept) == USAGE
+    assert f"{swept} holds several runs: give one of them ({swept / 'beta-0.1'}, " in capsys.readouterr().err
+    with pytest.raises(UsageError, match="is no sweep"):
+        comparison.go_on(swept / "beta-1")
+
+
+# ---- what was trained
+
+
+def test_each_run_has_its_value_and_nothing_else_differs(swept: Path) -> None:
+    specs = [json.loads((swept / f"beta-{beta}" / "spec.json").read_bytes()) for beta in BETAS]
+    weights = [spec["objective"]["terms"]["kl"].pop("weight") for spec in specs]
+    assert weights == [0.1, 1.0, 4.0]
+    assert specs[0] == specs[1] == specs[2]
+    assert [metrics(swept / f"beta-{beta}")["beta"]["reached"] for beta in BETAS] == weights
+
+
+def test_the_curve_has_the_numbers_of_the_runs(swept: Path) -> None:
+    found = comparison.compare(*(swept / f"beta-{beta}" for beta in BETAS)).points()
+    whole = lowerbound.compare(swept)
+    assert [row.value for row in whole.rows] == [None] * 3  # the values are a sweep's own
+    drawn = figures.rate_distortion(found).axes[0]
+    places = [tuple(dots.get_offsets()[0]) for dots in drawn.collections if isinstance(dots, PathCollection)]
+    for beta, point, place in zip(BETAS, found, places, strict=True):
+        test = metrics(swept / f"beta-{beta}")["test"]
+        for name in ("rate", "distortion", "elbo"):
+            assert getattr(point, name) == (test[name], test["standard_error"][name])
+        assert place == (test["rate"], test["distortion"])
+
+
+def test_what_was_said_at_the_end_is_said_again(swept: Path, capsys: Captured) -> None:
+    written = (swept / "report.html").read_bytes()
+    assert call("report", swept) == 0
+    out = capsys.readouterr().out
+    test = {beta: metrics(swept / f"beta-{beta}")["test"] for beta in BETAS}
+    best = max(BETAS, key=lambda beta: test[beta]["elbo"])
+    assert f"the test elbo is best at β = {best}: −{-test[best]['elbo']:.2f} nats" in out
+    assert re.search(rf"β = 1 +−{-test['1']['elbo']:.2f} \({test['1']['standard_error']['elbo']:.2f}\)", out)
+    assert (swept / "report.html").read_bytes() == written
+
+
+def test_pictures_are_written(swept: Path, seeded: Path) -> None:
+    for name in ("rate-distortion", "elbo", "curves", "samples"):
+        assert min(picture(swept / "figures" / f"{name}.png")) > 100
+    assert {file.stem for file in (seeded / "figures").iterdir()} == {"rate-distortion", "elbo", "curves"}
+
+
+def test_rows_of_the_samples_are_the_runs_own(swept: Path) -> None:
+    """The picture's rows of images are what each model samples under the same seed."""
+    drawn = np.asarray(page.samples(seeds_compared(swept)).axes[0].get_images()[0].get_array())
+    scale = (len(drawn) - 2 * 2) // 3 // 8  # three rows of 8 pixels, two gaps of 2
+    for i, beta in enumerate(BETAS):
+        with torch.inference_mode():
+            first = lowerbound.load(swept / f"beta-{beta}").model.sample(1, seed=0)[0, 0].numpy()
+        top = i * (8 * scale + 2)
+        corner = drawn[top : top + 8 * scale : scale, : 8 * scale : scale, 0].astype(float)
+        assert np.abs(corner - 255 * first).max() <= 1
+
+
+def seeds_compared(folder: Path) -> comparison.Comparison:
+    from lowerbound.comparison.table import of_group
+
+    return of_group(seeds.opened(folder))
+
+
+def test_spread_is_over_the_seeds(seeded: Path) -> None:
+    """Mean and standard deviation by NumPy from the runs' own figures."""
+    found = seeds_compared(seeded)
+    assert [row.name for row in found.rows] == ["latents = 1", "latents = 2"]
+    for row, latents in zip(found.rows, (1, 2), strict=True):
+        runs = [seeded / f"latents-{latents}-seed-{seed}" for seed in (3, 4)]
+        assert [run.path for run in row.runs] == runs
+        for name in ("elbo", "distortion", "rate"):
+            each = np.array([metrics(run)["test"][name] for run in runs])
+            assert row.spread(name) == pytest.approx((each.mean(), each.std(ddof=1)), rel=1e-12)
+            assert each[0] != each[1]
+    assert "± is the standard deviation over the seeds" in found.meaning
+    assert "brackets" not in found.meaning
+
+
+# ---- the page
+
+
+def links(path: Path) -> list[str]:
+    return [str(found["href"]) for tag, found in Reader(path.read_text("utf-8")).elements if tag == "a"]
+
+
+def test_points_and_table_lead_to_the_reports(swept: Path, seeded: Path) -> None:
+    """Three points in each of two drawings and a line each of the table; of two seeds a point leads to the first."""
+    for folder, names in ((swept, [f"beta-{beta}" for beta in BETAS]), (seeded, list(seeds.opened(seeded).runs))):
+        found = links(folder / "report.html")
+        assert all((folder / unquote(link)).is_file() for link in found)
+        table = found[-len(names) :]
+        assert sorted(table) == sorted(f"{name}/report.html" for name in names)
+    assert links(swept / "report.html") == [f"beta-{beta}/report.html" for beta in BETAS] * 3
+
+
+def test_a_point_says_what_it_is_without_a_script(swept: Path) -> None:
+    text = (swept / "report.html").read_text("utf-8")
+    for beta in BETAS:
+        test = metrics(swept / f"beta-{beta}")["test"]
+        told = f"β = {beta}: elbo −{-test['elbo']:.2f} ± {test['standard_error']['elbo']:.2f}, distortion "
+        anchors = re.findall(rf'<a href="beta-{beta}/report.html" aria-label="([^"]*)"><title>([^<]*)</title>', text)
+        assert len(anchors) == 2
+        assert all(label == title and label.startswith(told) for label, title in anchors)
+        assert all(f"rate {test['rate']:.2f} ± " in label for label, _ in anchors)
+    drawings = re.findall(r"<svg [^>]*>", text)
+    assert ['role="group"' in drawing for drawing in drawings] == [True, True, False]  # links in an img are hidden
+    assert "target=" not in text
+
+
+def test_the_page_refers_to_nothing_outside_its_folder(swept: Path) -> None:
+    text = (swept / "report.html").read_text("utf-8")
+    assert "http" not in text.replace('xmlns="http://www.w3.org/2000/svg"', "").replace("http-equiv", "")
+    assert "default-src 'none'" in text
+    for tag, found in Reader(text).elements:
+        assert tag not in {"link", "iframe", "object", "base", "form"}
+        assert (found.get("src") or "data:image/").startswith("data:image/")
+        assert not any(name.startswith("on") for name in found)
+        if tag != "a":
+            assert (found.get("href") or "#").startswith("#")
+    assert not re.search(r"url\((?!#)", text)
+    named = set(re.findall(r"var\((--[\w-]+)", text))
+    dark = text[text.index("prefers-color-scheme: dark") :]
+    assert all(f"{name}:" in dark for name in named if name.startswith("--chart"))
+
+
+# ---- stopped and gone on with
+
+
+def test_a_stop_in_the_middle_changes_no_figure(
+    swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """A real SIGINT in the second of three runs; what is then trained is byte for byte what was never stopped."""
+    shown = progress.shown
+
+    def interrupted(records: Iterable[Record], job: Job, after: int = 0) -> Iterator[Record]:
+        for record in shown(records, job, after):
+            yield record
+            if job.run.path.name == "beta-1" and record.step == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    folder = tmp_path / "betas"
+    monkeypatch.setattr(progress, "shown", interrupted)
+    words = ("--beta", ",".join(BETAS), "--latents", "3", *FAST, "--out", folder)
+    assert call("sweep", swept.parent / "x.npy", *words) == STOPPED
+    assert f"resume {folder}" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert metrics(folder / "beta-0.1")
+    assert (folder / "beta-1" / "history.jsonl").read_bytes().count(b"\n") in (2, 3)
+    assert not (folder / "beta-1" / "metrics.json").exists()
+    assert not (folder / "beta-4").exists()
+    assert not (folder / "report.html").exists()
+
+    first = (folder / "beta-0.1" / "metrics.json").stat().st_mtime_ns
+    assert call("resume", folder) == 0
+    out = capsys.readouterr().out
+    assert "Run 1 of 3" not in out
+    assert "Run 2 of 3" in out
+    assert (folder / "beta-0.1" / "metrics.json").stat().st_mtime_ns == first
+    for beta in BETAS:
+        for name in ("history.jsonl", "spec.json", "weights.safetensors"):
+            assert (folder / f"beta-{beta}" / name).read_bytes() == (swept / f"beta-{beta}" / name).read_bytes()
+        ours, theirs = ({**metrics(p / f"beta-{beta}"), "seconds": None} for p in (folder, swept))
+        assert ours == theirs
+    assert links(folder / "report.html") == links(swept / "report.html")
+
+
+def test_time_left_is_that_of_all_runs(swept: Path, tmp_path: Path) -> None:
+    """Two runs of 5 steps are still to come after the first, one after the second, none after the last."""
+    group = seeds.opened(swept)
+    source = seeds.source_of(swept)
+    assert [group.steps_after(f"beta-{beta}", source) for beta in BETAS] == [0, 0, 0]  # all are finished
+    begun = seeds.Group(**{**vars(group), "folder": tmp_path})
+    total = max(row["step"] for row in lowerbound.load(swept / "beta-1").history)
+    assert [begun.steps_after(f"beta-{beta}", source) for beta in BETAS] == [2 * total, total, 0]
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_run_that_diverges_is_left_out_and_the_others_are_trained(tmp_path: Path, capsys: Captured) -> None:
+    words = ("--over", "train.lr=0.001,1e30", *FAST, "--out", tmp_path / "out")
+    assert call("sweep", points(tmp_path / "x.npy"), *words) == DIVERGED
+    out, err = capsys.readouterr()
+    assert "1 run of" in err
+    assert "diverged: train.lr-1e+30" in err
+    assert "train.lr-1e+30 is not finished" in " ".join(out.split())
+    assert links(tmp_path / "out" / "report.html") == ["train.lr-0.001/report.html"] * 3
+
+
+@pytest.mark.parametrize("change", ["{}", "[]", "{", '{"over": "beta"}', "values", "specs"])
+def test_a_damaged_plan_is_said(change: str, swept: Path, tmp_path: Path, capsys: Captured) -> None:
+    text = (swept / "sweep.json").read_text()
+    if change in ("values", "specs"):
+        known = json.loads(text)
+        text = json.dumps({**known, change: known[change][:2]})
+    else:
+        text = change
+    (tmp_path / "sweep.json").write_text(text)
+    assert call("resume", tmp_path) == 5
+    assert f"{tmp_path / 'sweep.json'} is damaged: " in capsys.readouterr().err
+
+
+# ---- in Python
+
+
+def test_a_tensor_is_swept_and_gone_on_with(tmp_path: Path) -> None:
+    """A run that is missing is trained by go_on with the same data, and refused with others."""
+    x = torch.from_numpy(np.load(points(tmp_path / "x.npy")))
+    settings: dict[str, Any] = {"epochs": 0.3, "set": ["train.batch=16"], "progress": False}
+    found = lowerbound.sweep(x, beta=[0.5, 2], out=tmp_path / "out", **settings)
+    assert [(row.name, row.value) for row in found.rows] == [("β = 0.5", 0.5), ("β = 2", 2.0)]
+    assert "β = 0.5" in repr(found)
+    shutil.rmtree(tmp_path / "out" / "beta-2")
+    with pytest.raises(UsageError, match=r"comparison\.go_on"):
+        seeds.source_of(tmp_path / "out")
+    with pytest.raises(DataError, match="not those it was begun with"):
+        comparison.go_on(tmp_path / "out", source=x + 1, progress=False)
+    again = comparison.go_on(tmp_path / "out", source=x, progress=False)
+    assert [row.figures for row in again.rows] == [row.figures for row in found.rows]
