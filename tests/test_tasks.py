@@ -1,16 +1,34 @@
 """What a model is used for: missing pixels, neighbours, codes in a plane, and scores, from functions to commands."""
 
+import csv
+import io
+import json
 import math
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 import linear
+import lowerbound
+from commandline import call, picture
 from lowerbound import explore, gibbs, likelihood, nets, oracle, posterior, prior
-from lowerbound.errors import UsageError
+from lowerbound.data import Split
+from lowerbound.errors import DataError, UsageError
+from lowerbound.run import Run
+from lowerbound.tasks.given import Given
+from lowerbound.tasks.impute import mask
+from lowerbound.tasks.scores import Scores
 from lowerbound.vae import VAE
 
 # ---- missing pixels
@@ -127,7 +145,7 @@ def test_what_cannot_be_imputed_is_refused() -> None:
     coupled = VAE(posterior.Gaussian(nets.MLP((5,)), 2), prior.Standard(2), Coupled())
     row = some.clone()
     row[2] = True
-    for call, says in (
+    for attempt, says in (
         (lambda: gibbs.impute(model, x, some & False), "nothing to impute"),
         (lambda: gibbs.impute(model, x, row), "Of image 2 all is missing"),
         (lambda: gibbs.impute(model, holes, some), "not numbers"),
@@ -138,7 +156,7 @@ def test_what_cannot_be_imputed_is_refused() -> None:
         (lambda: gibbs.impute(coupled, x.float(), some), "MultivariateNormal, which does not factorise"),
     ):
         with pytest.raises(UsageError, match=says):
-            call()
+            attempt()
 
 
 # ---- neighbours
@@ -169,3 +187,273 @@ def test_neighbours_that_cannot_be_are_refused() -> None:
     ):
         with pytest.raises(UsageError, match=says):
             explore.neighbours(*arguments)  # type: ignore[arg-type]
+
+
+# ---- on a run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A short training on digits."""
+    path = tmp_path_factory.mktemp("tasks") / "digits"
+    yield lowerbound.fit("digits", epochs=2, latents=4, out=path, progress=False)
+    shutil.rmtree(path)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open() as text:
+        return list(csv.DictReader(text))
+
+
+def test_scores_are_written_shown_and_flagged(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("score", run.path, "--out", tmp_path / "new" / "s") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    rows = table(tmp_path / "new" / "s.csv")
+    assert list(rows[0]) == ["row", "label", "score", "p_value", "flagged"]
+    assert [int(row["row"]) for row in rows] == run.source.test.rows.tolist()
+    found = lowerbound.score(run)
+    assert [float(row["score"]) for row in rows] == found.scores.tolist()
+    assert found.normal is not None
+    assert found.threshold is not None
+    n = len(run.source.validation)
+    assert found.threshold == found.normal.sort().values[n - math.floor((n + 1) * 0.05)]
+    flagged = [row["flagged"] == "1" for row in rows]
+    assert flagged == [float(row["p_value"]) <= 0.05 for row in rows] == (found.scores > found.threshold).tolist()
+    assert f"{sum(flagged)} of 180 images are flagged" in out
+    for said in ("conformal quantile of 179", "Nalisnick", "cross-entropy on grey pixels", "also chose the weights"):
+        assert said.replace("179", str(n)) in out
+    assert min(picture(tmp_path / "new" / "s.png")) > 500
+    assert not (tmp_path / "new" / "s-roc.png").exists()
+
+
+def test_the_area_is_that_of_the_labels(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--anomalous", "1,7", "--method", "reconstruction", "--json", "--out", tmp_path / "s")
+    assert call("score", run.path, *words) == 0
+    found, rows = json.loads(capsys.readouterr().out), table(tmp_path / "s.csv")
+    odd, scores = [int(row["anomalous"]) for row in rows], [float(row["score"]) for row in rows]
+    assert odd == [int(row["label"] in "17") for row in rows]
+    assert found["area"]["value"] == pytest.approx(roc_auc_score(odd, scores), abs=1e-12)
+    held_out = run.source.validation.targets()
+    assert held_out is not None
+    assert found["calibrated_on"] == int((~torch.isin(held_out, torch.tensor([1, 7]))).sum()) < len(held_out)
+    flags = np.array([int(row["flagged"]) for row in rows])
+    assert found["flagged_of_anomalous"] == pytest.approx(flags[np.array(odd) == 1].mean())
+    assert found["flagged_of_normal"] == pytest.approx(flags[np.array(odd) == 0].mean())
+    assert any("was trained on" in note for note in found["notes"])
+    assert min(picture(tmp_path / "s-roc.png")) > 500
+
+
+def test_a_folder_an_array_and_a_tensor_of_the_same_images_score_the_same(run: Run, tmp_path: Path) -> None:
+    test = run.source.test
+    pixels = test.x[test.rows[:12]].numpy()
+    (tmp_path / "folder").mkdir()
+    for i, image in enumerate(pixels):
+        Image.fromarray(image[0]).save(tmp_path / "folder" / f"{i:02d}.png")
+    np.save(tmp_path / "x.npy", pixels)
+    whole = lowerbound.score(run, images=12)
+    for data in (str(tmp_path / "folder"), tmp_path / "x.npy", torch.from_numpy(pixels), pixels / np.float32(255)):
+        found = lowerbound.score(run, data, calibrate="test" if isinstance(data, str) else "none")
+        torch.testing.assert_close(found.scores, whole.scores, rtol=0, atol=1e-4)
+        assert (found.threshold is None) == (not isinstance(data, str))
+    named = lowerbound.score(run, str(tmp_path / "folder"), method="reconstruction", calibrate="none").table()
+    assert [row["file"] for row in csv.DictReader(io.StringIO(named))] == [f"{i:02d}.png" for i in range(12)]
+    noise = np.random.default_rng(0).random((30, 8, 8), np.float32)
+    against = lowerbound.score(run, against=noise, calibrate="none", method="importance", samples=8)
+    assert against.area is not None
+    assert against.area.value > 0.95
+    assert against.table().splitlines()[-1].startswith("tensor,29,,1,")
+
+
+def test_too_few_normal_images_flag_nothing_and_say_so(run: Run) -> None:
+    found = lowerbound.score(run, false_alarms=0.001)
+    assert found.threshold == math.inf
+    assert found.flagged is not None
+    assert not bool(found.flagged.any())
+    assert found.summary()["threshold"] is None
+    assert any("takes 999 or more. Nothing is flagged" in note for note in found.notes)
+    found.figure()
+
+
+def test_what_cannot_be_scored_is_refused_in_words(run: Run, tmp_path: Path) -> None:
+    wide, bright = np.zeros((3, 9, 9), np.float32), np.full((3, 8, 8), 200.0, np.float32)
+    holes = np.full((3, 8, 8), np.nan, np.float32)
+    (tmp_path / "empty").mkdir()
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"method": "elbow"}, "no anomaly score 'elbow'.*elbo"),
+        ({"false_alarms": 0.0}, "between 0 and 1"),
+        ({"false_alarms": 1.0}, "between 0 and 1"),
+        ({"images": 0}, "images is 0"),
+        ({"samples": 0}, "samples is 0"),
+        ({"calibrate": "train"}, "calibrate is 'train'"),
+        ({"calibrate": "test"}, "cannot set its own threshold"),
+        ({"data": wide}, "1×9×9, and the model of .* takes 1×8×8"),
+        ({"data": bright}, r"\[200, 200\], and those of .* in \[0, 1\]"),
+        ({"data": holes}, "NaN"),
+        ({"data": np.zeros((0, 8, 8), np.float32)}, "nothing in it"),
+        ({"data": str(tmp_path / "empty")}, "no image in"),
+        ({"data": "mnists"}, "no data set, folder or file 'mnists'"),
+        ({"data": "mnist"}, "1×28×28, and the model"),
+        ({"anomalous": "1,11"}, "no label '11'"),
+        ({"anomalous": "0,1,2,3,4,5,6,7,8,9"}, "no normal image sets the threshold"),
+        ({"data": wide[:, :8, :8], "anomalous": "1"}, "has no labels"),
+    ]
+    for arguments, says in cases:
+        with pytest.raises((UsageError, DataError), match=says):
+            lowerbound.score(run, **arguments)
+
+
+def test_a_run_without_a_validation_split_has_no_threshold(run: Run, tmp_path: Path) -> None:
+    known = json.loads((run.path / "data.json").read_bytes())
+    known["images"]["validation"] = 0
+    shutil.copytree(run.path, tmp_path / "run")
+    (tmp_path / "run" / "data.json").write_text(json.dumps(known))
+    with pytest.raises(UsageError, match=r"no validation images, by which the threshold .* none"):
+        lowerbound.score(lowerbound.load(tmp_path / "run"))
+
+
+def test_vectors_without_a_threshold_have_a_histogram_and_no_more() -> None:
+    x = torch.rand(40, 3)
+    found = Scores("elbo", [Given("points", Split(x, torch.arange(40)))], x[:, 0].double())
+    assert found.table().splitlines()[0] == "row,score"
+    assert len(found.figure().axes) == 1
+    with pytest.raises(UsageError, match="which images are anomalous"):
+        found.curve()
+
+
+# ---- missing pixels of a run
+
+
+def test_imputing_writes_what_was_drawn(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--missing", "left", "--images", "0,3", "--draws", "3", "--steps", "20", "--out", tmp_path / "i")
+    assert call("impute", run.path, *words) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "3 draws of each of 2 images, 50% of them missing." in out
+    assert re.search(r"Proposals accepted: \d+%, from \d+% to \d+% by image", out)
+    assert "drawn as 0 or 1" in out
+    with np.load(tmp_path / "i.npz") as found:
+        x = run.source.test.images()[[0, 3]].numpy()
+        assert found["draws"].shape == found["means"].shape == (3, 2, 1, 8, 8)
+        assert np.array_equal(found["missing"][..., :4], np.ones((2, 1, 8, 4), bool))
+        assert not found["missing"][..., 4:].any()
+        for name in ("draws", "means", "mean"):
+            assert np.array_equal(np.broadcast_to(x, found[name].shape)[..., 4:], found[name][..., 4:])
+        assert set(np.unique(found["draws"][..., :4])) == {0.0, 1.0}
+        assert found["rows"].tolist() == run.source.test.rows[[0, 3]].tolist()
+        assert np.array_equal(found["x"], x)
+    assert min(picture(tmp_path / "i.png")) > 100
+
+
+def test_nan_is_a_missing_pixel_and_a_file_is_a_mask(run: Run, tmp_path: Path) -> None:
+    x = run.source.test.images()[:3].numpy().copy()
+    x[0, 0, :2] = np.nan
+    x[2, 0, 3, 3] = np.nan
+    np.save(tmp_path / "x.npy", x[:, 0])
+    settings: dict[str, Any] = {"draws": 2, "steps": 3, "warmup": 1}
+    for data in (tmp_path / "x.npy", x, torch.from_numpy(x)):
+        found = lowerbound.impute(run, data, **settings)
+        assert np.array_equal(found.missing.numpy(), np.isnan(x))
+        assert bool(found.found.draws.isfinite().all())
+        found.figure()
+    np.save(tmp_path / "mask.npy", np.eye(8))
+    both = lowerbound.impute(run, x, missing=str(tmp_path / "mask.npy"), images=[2], **settings)
+    assert np.array_equal(both.missing[0, 0].numpy(), np.isnan(x[2, 0]) | np.eye(8, dtype=bool))
+
+
+def test_masks_hide_what_they_say() -> None:
+    shape = (2, 6, 8)
+    for kind, share in (("left", 0.5), ("right", 0.5), ("top", 0.5), ("bottom", 0.5), ("centre", 1 / 3)):
+        hidden = mask(kind, shape, [0, 5], 9, seed=0)
+        assert hidden.shape == (2, *shape)
+        assert float(hidden.float().mean()) == pytest.approx(share)
+    assert bool((mask("left", shape, [0], 1, 0) ^ mask("right", shape, [0], 1, 0)).all())
+    assert bool((mask("top", shape, [0], 1, 0) ^ mask("bottom", shape, [0], 1, 0)).all())
+    some = mask("random:0.3", (2, 60, 80), [4, 7], 9, seed=0)
+    assert bool((some[1:] == mask("random:0.3", (2, 60, 80), [7], 9, seed=0)).all())  # of row 7, whoever stands beside
+    assert bool((some[:, 0] == some[:, 1]).all())  # a pixel is missing in all its channels
+    assert float(some.float().mean()) == pytest.approx(0.3, abs=0.03)  # 9,600 pixels: 6 deviations
+    each = torch.rand(9, 6, 8) < 0.5
+    for given, expected in (
+        (each, each[[4, 7], None].expand(2, *shape)),
+        (each[0].numpy(), each[0].expand(2, *shape)),
+        (each[:2].numpy(), each[:2].expand(2, *shape)),
+    ):
+        assert bool((mask(given, shape, [4, 7], 9, 0) == expected).all())
+
+
+def test_what_cannot_be_imputed_in_a_run_is_refused(run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "mask.npy", np.eye(7))
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({}, "Say which pixels are missing"),
+        ({"missing": "lefft"}, "no mask 'lefft'.*left"),
+        ({"missing": "random:1.5"}, "between 0 and 1"),
+        ({"missing": "random:x"}, "between 0 and 1"),
+        ({"missing": str(tmp_path / "mask.npy")}, r"shape \(7, 7\), and the images are 1×8×8"),
+        ({"missing": str(tmp_path / "none.npy")}, "does not exist"),
+        ({"missing": np.zeros((8, 8))}, "nothing to impute"),
+        ({"missing": np.ones((8, 8))}, "all is missing"),
+        ({"missing": np.full((8, 8), np.nan)}, "not all of it numbers"),
+        ({"missing": "left", "images": [500]}, "no image 500 in the test split of digits, which has 180"),
+        ({"missing": "left", "images": 0}, "No image was asked for"),
+    ]
+    for arguments, says in cases:
+        with pytest.raises((UsageError, DataError), match=says):
+            lowerbound.impute(run, **arguments)
+
+
+# ---- neighbours and planes of a run
+
+
+def test_the_neighbours_of_a_file_begin_with_its_own_row(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test = run.source.test
+    Image.fromarray(test.x[test.rows[5], 0].numpy()).save(tmp_path / "five.png")
+    words = ("--file", tmp_path / "five.png", "--split", "test", "-n", "3", "--out", tmp_path / "n.png")
+    assert call("neighbours", run.path, *words) == 0
+    assert "by codes" in capsys.readouterr().out
+    assert min(picture(tmp_path / "n.png")) > 200
+    found = lowerbound.neighbours(run, file=str(tmp_path / "five.png"), split="test", k=3)
+    for by in ("codes", "pixels"):
+        assert found.places[by][0] == 5
+        assert found.distances[by][0] == pytest.approx(0, abs=1e-5)
+    other = lowerbound.neighbours(run, 5, split="test", k=179)
+    assert 5 not in other.places["codes"]  # an image is not its own neighbour
+    assert other.places["pixels"][:2] == found.places["pixels"][1:]
+    codes = lowerbound.embed(run, "test")[0]
+    far = (codes - codes[5]).norm(dim=1)
+    assert other.places["codes"] == [int(i) for i in far.argsort(stable=True) if i != 5]
+    assert other.table()[0].keys() == {"by", "image", "label", "distance"}
+
+
+def test_neighbours_that_are_not_there_are_refused(run: Run, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "nine.png")
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({}, "Give one image"),
+        ({"image": 1, "file": "x.png"}, "Give one image"),
+        ({"image": 180}, "no image 180 in the test split of 180"),
+        ({"image": 1, "k": 0}, "-n is 0"),
+        ({"file": str(tmp_path / "nine.png")}, "1×9×9, and the model"),
+        ({"file": str(tmp_path / "none.png")}, "cannot be read"),
+    ]
+    for arguments, says in cases:
+        with pytest.raises((UsageError, DataError), match=says):
+            lowerbound.neighbours(run, **arguments)
+
+
+def test_codes_have_a_place_in_a_plane(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call("embed", run.path, "--out", tmp_path / "a") == 0
+    with np.load(tmp_path / "a.npz") as found:
+        plane, _ = explore.pca(torch.from_numpy(found["codes"]))
+        assert np.array_equal(found["plane"], plane.numpy())
+    row = table(tmp_path / "a.csv")[7]
+    assert [float(row["plane_x"]), float(row["plane_y"])] == plane[7].double().tolist()
+    assert min(picture(tmp_path / "a.png")) > 400
+    assert call("embed", run.path, "--plane", "none", "--out", tmp_path / "b") == 0
+    assert not (tmp_path / "b.png").exists()
+    with np.load(tmp_path / "b.npz") as found:
+        assert set(found) == {"codes", "labels", "rows"}
+    monkeypatch.setitem(sys.modules, "umap", None)  # not installed, whether it is or not
+    with pytest.raises(UsageError, match="pip install umap-learn"):
+        explore.umap(torch.rand(10, 3))
+    with pytest.raises(UsageError, match="too few"):
+        explore.umap(torch.rand(3, 3))

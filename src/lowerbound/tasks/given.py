@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -146,7 +145,7 @@ def picture(run: Run, path: str) -> Float[Tensor, "1 C H W"]:
     if found.pixels is None:
         raise DataError(f"{path} cannot be read: {found.reason}.")
     pixels = found.pixels[None] if found.pixels.ndim == 2 else found.pixels.transpose(2, 0, 1)
-    x = torch.from_numpy(np.ascontiguousarray(pixels[None]))
+    x = torch.from_numpy(pixels[None].copy())
     source = assemble(path, x, None, test=0, validation=0, unit=True, binarise=_binarise(run), info={})
     if source.shape != shape:
         raise DataError(_other_shape(run, source))

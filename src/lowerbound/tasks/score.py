@@ -71,14 +71,14 @@ def score(
         normal, more = _without(run, normal, labelled(parts[0], anomalous))
         notes += more
 
-    def scored(part: Given) -> Tensor:
-        return _scored(run, part, method, samples, seed, progress)
+    def scored(part: Given, what: str) -> Tensor:
+        return _scored(run, part, method, samples, rng.seed_of(seed, what), progress)
 
-    scores = torch.cat([scored(part) for part in parts])
+    scores = torch.cat([scored(part, what) for part, what in zip(parts, ("data", "against"), strict=False)])
     area = None if odd is None else metrics.area(scores, odd)
     if normal is None:
         return Scores(method, parts, scores, anomalous=odd, area=area, notes=notes)
-    usual = scored(normal)
+    usual = scored(normal, "normal")
     limit, p = metrics.threshold(usual, false_alarms), metrics.p_values(scores, usual)
     notes += _about_threshold(run, limit, len(usual), false_alarms, calibrate)
     return Scores(method, parts, scores, usual, false_alarms, limit, p, odd, area, notes)
@@ -102,7 +102,7 @@ def _scored(run: Run, part: Given, method: str, samples: int | None, seed: int, 
         def tell(done: int, _: int, before: int = before) -> None:
             progress(f"scores of {part.name}", before + done, len(part))
 
-        own_seed = rng.seed_of(seed, part.name, b)
+        own_seed = rng.seed_of(seed, "block", b)
         found.append(metrics.score(run.model, x, method, samples=samples, seed=own_seed, progress=tell))
     return torch.cat(found)
 
