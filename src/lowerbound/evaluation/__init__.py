@@ -5,7 +5,7 @@ what such functions need, and puts what they give into words, a table and pictur
 raises UsageError, and the words stand in the place of its figures.
 """
 
-from lowerbound.evaluation import aggregate, annealed, disentanglement, ledger, likelihood, samples
+from lowerbound.evaluation import aggregate, annealed, disentanglement, gap, ledger, likelihood, samples
 from lowerbound.evaluation.base import Drawn as Drawn
 from lowerbound.evaluation.base import Measure as Measure
 from lowerbound.evaluation.base import Section as Section
@@ -17,6 +17,7 @@ MEASURES: dict[str, Measure] = {
     "ledger": ledger.measure,
     "likelihood": likelihood.measure,
     "annealed": annealed.measure,
+    "gap": gap.measure,
     "aggregate": aggregate.measure,
     "samples": samples.measure,
     "disentanglement": disentanglement.measure,

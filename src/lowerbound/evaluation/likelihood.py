@@ -86,7 +86,8 @@ def _notes(values: dict[str, Any]) -> list[str]:
         notes.append(
             f"Do not trust the estimate of {doubtful} of {counted(n, 'image')}: a few samples outweigh all others "
             f"(k̂ above {values['k_hat_limit']:.2f}), so that it may be too low by more than any error stated here. "
-            "Annealed importance sampling (--measure annealed) does not rest on these weights."
+            "Annealed importance sampling (--measure annealed) does not rest on these weights, and those of each "
+            "image's own posterior (--measure gap) vary less."
         )
     if values["whole_split"]:
         notes.append(

@@ -87,7 +87,7 @@ def importance_sampling(
     _countable(samples, rows)
     parts = []
     with evaluating(model), torch.inference_mode():
-        _supported(model, x, seed)
+        supported(model, x, seed)
         for i, image in enumerate(x):
             log_w = torch.cat(_log_weights(model, image[None], samples, rows, seed, i))
             parts.append(Estimates.of(log_w, first=i))
@@ -184,7 +184,7 @@ def _dense(trace: Trace) -> Trace:
     return trace
 
 
-def _supported(model: Model, x: Tensor, seed: int) -> None:
+def supported(model: Model, x: Float[Tensor, "B *X"], seed: int) -> None:
     """Raise UsageError where p(x|z) is no likelihood of an image."""
     with rng.noise(seed, "support"):
         px = model(x[:1]).px

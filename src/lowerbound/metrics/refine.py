@@ -81,6 +81,11 @@ def refined(
     with evaluating(vae), torch.inference_mode(False), torch.enable_grad():
         x = x.clone() if x.is_inference() else x
         params = vae.posterior.params(x).detach().clone().requires_grad_()
+        if not vae.posterior.dist(params).has_rsample:  # its elbo would have the gradient of the KL alone
+            raise UsageError(
+                f"{type(vae.posterior).__name__} has no reparameterised sample, by which the posterior of one image "
+                "could be optimised."
+            )
         adam = torch.optim.Adam([params], lr=lr)
         falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
         for t in range(steps):

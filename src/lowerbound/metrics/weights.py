@@ -116,9 +116,9 @@ class Estimates:
             {
                 "samples": k,
                 "log_likelihood": float(row.mean()),
-                "standard_error": _over_images(row),
+                "standard_error": over_images(row),
                 "gain": float((row - self.curve[0]).mean()),
-                "gain_error": _over_images(row - self.curve[0]),
+                "gain_error": over_images(row - self.curve[0]),
             }
             for k, row in zip(self.sizes, self.curve, strict=True)
         ]
@@ -126,12 +126,12 @@ class Estimates:
             "images": n,
             "samples": self.samples,
             "log_likelihood": float(self.log_p.mean()),
-            "standard_error": _over_images(self.log_p),
-            "monte_carlo_error": _known(self.error.square().sum().sqrt() / n),
-            "jackknife": _known(self.jackknife.mean()),
-            "jackknife_error": _known(self.jackknife_error.square().sum().sqrt() / n),
+            "standard_error": over_images(self.log_p),
+            "monte_carlo_error": known(self.error.square().sum().sqrt() / n),
+            "jackknife": known(self.jackknife.mean()),
+            "jackknife_error": known(self.jackknife_error.square().sum().sqrt() / n),
             "effective_samples": {"median": float(self.effective.median()), "least": float(self.effective.min())},
-            "k_hat": None if self.k_hat is None else [_known(k) for k in self.k_hat],
+            "k_hat": None if self.k_hat is None else [known(k) for k in self.k_hat],
             "k_hat_limit": None if self.k_hat is None else trusted(self.samples),
             "doubtful": self.doubtful,
             "curve": curve,
@@ -166,11 +166,11 @@ def _groups(log_w: Tensor, k: int) -> Tensor:
     return (groups - math.log(k)).mean(0)
 
 
-def _over_images(values: Tensor) -> float | None:
+def over_images(values: Tensor) -> float | None:
     """Give the standard error of the mean; None of one value."""
     return float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
 
 
-def _known(value: Tensor) -> float | None:
+def known(value: Tensor) -> float | None:
     """Give a number, or None where there is none that JSON takes."""
     return float(value) if bool(value.isfinite()) else None
