@@ -43,7 +43,7 @@ class Mismatch:
 
 
 def mismatch(
-    a: Float[Tensor, "N D"], b: Float[Tensor, "N D"], *, steps: int | None = None, seed: int = SEED
+    a: Float[Tensor, "N D"], b: Float[Tensor, "M E"], *, steps: int | None = None, seed: int = SEED
 ) -> Mismatch:
     r"""Test whether a and b are of one distribution, by the accuracy of a classifier on points that it has not seen.
 
@@ -110,8 +110,8 @@ def marginal_gaps(a: Float[Tensor, "N D"], b: Float[Tensor, "M D"]) -> Float[Ten
     """
     a, b = (v.detach().cpu().double().T.contiguous().sort(1).values for v in (a, b))
     at = torch.cat([a, b], 1)
-    below = [torch.searchsorted(v, at, right=True) / v.shape[1] for v in (a, b)]
-    return (below[0].double() - below[1].double()).abs().amax(1)
+    below = [torch.searchsorted(v, at, right=True).double() / v.shape[1] for v in (a, b)]
+    return (below[0] - below[1]).abs().amax(1)
 
 
 def fisher(hits: int, m: int, named: int) -> float:

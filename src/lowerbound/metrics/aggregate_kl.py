@@ -76,8 +76,9 @@ def decompose(
 
     where :math:`q(z) = \frac1N \sum_i q(z|x_i)` is the mixture over the N images itself, of which every component is
     summed: nothing is wrong with the figures but that means are taken over so many draws z of q(z), which are
-    independent. So each is unbiased for these N images, and its standard error is that of the mean. The last equation
-    holds where p(z) factorises.
+    independent. So each is unbiased for these N images, and its standard error is that of the mean. Where nearly all
+    images are told apart, the few draws that are not decide the mutual information, and its error is known less well.
+    The last equation holds where p(z) factorises.
 
     As estimates for what the images were drawn from they are biased: I(x; z) is at most log N and in expectation too
     small, and KL(q(z) ‖ p(z)) is too large by as much, since the rate is not biased. Dimension-wise KL is too large
