@@ -61,15 +61,17 @@ def test_estimates_lie_within_their_stated_error_of_the_exact_log_p() -> None:
     torch.testing.assert_close(found.log_p, metrics.log_likelihood(vae, x, samples=2000, rows=700), rtol=0, atol=1e-12)
 
 
-def test_intervals_cover_the_exact_log_p_at_their_nominal_rate() -> None:
-    """95 % of 1,000 seeded trials, within 4 standard errors of a binomial (false alarm 6e-5): 92.2 to 97.8 %.
+@pytest.mark.parametrize(("shift", "stretch", "samples"), [(0.3, 1.2, 300), (0.0, 0.8, 2000)])
+def test_intervals_cover_the_exact_log_p_at_their_nominal_rate(shift: float, stretch: float, samples: int) -> None:
+    """95 % of 600 seeded trials, within 4 standard errors of a binomial (false alarm 6e-5 each): 91.4 to 98.6 %.
 
-    Of 4,000 trials 95.2 % were seen, both with the jackknife and without.
+    A q that is too wide, whose weights are bounded, and one that is too narrow: k = 1 - 0.8² = 0.36. Thousands of
+    trials gave 95.4 and 94.2 %, see benchmarks/coverage.py.
     """
-    found, exact = trials(model(shift=0.3, stretch=1.2), 1000, samples=300)
+    found, exact = trials(model(shift, stretch), 600, samples)
     assert found.k_hat is not None
     kept = found.k_hat < 0.5
-    assert kept.double().mean() > 0.95
+    assert kept.double().mean() > 0.8
     allowed = 4 * math.sqrt(0.95 * 0.05 / int(kept.sum()))
     for value, error in ((found.log_p, found.error), (found.jackknife, found.jackknife_error)):
         assert coverage(value[kept], error[kept], exact) == pytest.approx(0.95, abs=allowed)

@@ -84,10 +84,11 @@ def _notes(values: dict[str, Any]) -> list[str]:
         )
     elif doubtful:
         notes.append(
-            f"Do not trust the estimate of {doubtful} of {counted(n, 'image')}: a few samples outweigh all others "
-            f"(k̂ above {values['k_hat_limit']:.2f}), so that it may be too low by more than any error stated here. "
-            "Annealed importance sampling (--measure annealed) does not rest on these weights, and those of each "
-            "image's own posterior (--measure gap) vary less."
+            f"Do not trust the estimate of {doubtful} of {counted(n, 'image')}: the tail of their weights is so heavy "
+            f"(k̂ above {values['k_hat_limit']:.2f}) that samples which were not drawn may count for more than those "
+            "that were. It may be too low by more than any error stated here. Annealed importance sampling (--measure "
+            "annealed) does not rest on these weights, and those of each image's own posterior (--measure gap) vary "
+            "less."
         )
     if values["whole_split"]:
         notes.append(

@@ -49,6 +49,7 @@ def tail_index(log_w: Float[Tensor, "K B"]) -> Float[Tensor, "B"] | None:
     .. math:: P(w - u > y \mid w > u) \approx \Bigl(1 + \frac{k y}{\sigma}\Bigr)^{-1/k}
 
     Below ½ the weights have a variance; from 1 on not even a mean. Up to 0.7 their average is of use, see `trusted`.
+    It is told by the weights that were drawn: a heavy tail of which none was drawn leaves it low.
     The index is −∞ where the largest weights are the same up to a thousandth, so that there is no tail; it is NaN
     where they are tied so often that fewer than five differ from u, which tells nothing. Where K is so small that
     fewer than five are the largest (K ≤ 20) there is no k̂ at all: None.
