@@ -4,13 +4,11 @@ import hashlib
 import json
 import re
 from math import pi
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-import lowerbound
 from lowerbound import spec
 from lowerbound.data import SOURCES, shapes
 from lowerbound.data.shapes import AREA, COMBINATIONS, FACTORS, PERIODS, combination, render
@@ -172,13 +170,3 @@ def test_the_memory_that_is_there_is_found() -> None:
 def test_a_count_without_meaning_is_refused(value: str) -> None:
     with pytest.raises(UsageError, match=r"data\.count is"):
         spec.complete("data", {"kind": "shapes", "count": json.loads(value)}, "data")
-
-
-def test_a_model_trains_on_shapes_and_its_run_finds_them_again(tmp_path: Path) -> None:
-    small = ["data.count=200", "data.test=40", "train.batch=16", "train.epochs=0.2"]
-    small += [f"model.{part}.net.channels=[4,4,4,4]" for part in ("posterior", "likelihood")]
-    run = lowerbound.fit("shapes", "beta-tcvae", out=tmp_path / "run", set=small, device="cpu", progress=False)
-    again = lowerbound.load(run.path)
-    assert again.data["factors"] == FACTORS
-    assert again.source.test.factors.shape == (200, 5)
-    assert again.metrics["test"]["images"] == 40

@@ -15,6 +15,7 @@ from lowerbound.evaluation.base import Drawn, Section, Subject
 from lowerbound.metrics import disentanglement as scores
 from lowerbound.metrics.aggregate import active_units, unit_variance
 from lowerbound.run import Run
+from lowerbound.vae import Model
 from lowerbound.words import counted, number, with_error
 
 IMAGES = 5000  # at most, drawn by chance where the split has more
@@ -66,7 +67,7 @@ class Known:
                 f"Of the images of {subject.source.name} the factors that made them are not known, so whether latents "
                 "are factors cannot be measured. Those of shapes are: lowerbound train shapes"
             )
-        codes = subject.codes[0].cpu()
+        codes, _ = subject.codes
         if codes.ndim != 2:
             raise UsageError(f"A code has the shape {tuple(codes.shape[1:])}, and these scores take a list of latents.")
         with rng.noise(subject.settings.seed, "disentanglement"):
@@ -74,26 +75,28 @@ class Known:
         names = list(info.get("factors") or [f"factor {k}" for k in range(part.factors.shape[1])])
         unordered = [k for k, name in enumerate(names) if name in info.get("unordered", ())]
         factors = part.factors[part.rows].cpu()[rows]
-        active = active_units(codes, unit=_unit(subject, codes))
-        return cls(codes[rows], factors, names, unordered, rows, active)
+        active = _active(subject, subject.model, codes)
+        return cls(codes.cpu()[rows], factors, names, unordered, rows, active)
 
 
-def _unit(subject: Subject, codes: Float[Tensor, "N D"]) -> Float[Tensor, " D"]:
+def _active(subject: Subject, model: Model, codes: Float[Tensor, "N D"]) -> Bool[Tensor, " D"]:
+    """Say which latents of a model are in use, as the section of the aggregate posterior does."""
     with torch.inference_mode(), rng.noise(subject.settings.seed, "disentanglement prior"):
-        trace = subject.model(subject.images(2))
+        trace = model(subject.images(2))
     prior = trace.latents[0].p if len(trace.latents) == 1 else None
-    return unit_variance(codes, prior, density=trace.density)
+    return active_units(codes, unit=unit_variance(codes, prior, density=trace.density))
 
 
 def measure(subject: Subject) -> Section:
     """Measure disentanglement, see `lowerbound.metrics.disentanglement`.
 
     The values: "split", "images", "latents", "active" (how many latents are in use), "factors" (name: values in these
-    images); for each of mig, sap, factor_vae, beta_vae, modularity, explicitness and irs its "value", its "error" over
-    images where it is quick to have, and "each" (by factor's name; of modularity and irs a list over latents); "dci"
-    (disentanglement, completeness, informativeness, accuracy by factor's name, importance); "infomec" (modularity,
-    compactness, explicitness, each by factor's name, information, active); "udr" (value: this run's, each, runs) where
-    the run is one of several seeds; "settings" of each estimator; "refused": why one has no value, which then is None.
+    images); for each of mig, sap, factor_vae, beta_vae, modularity, explicitness and irs its "value", "each" (by
+    factor's name; of modularity and irs a list over latents) and, where it is quick to have, its "error" over images
+    (None of too few); "dci" (disentanglement, completeness, informativeness, accuracy by factor's name, importance);
+    "infomec" (modularity, compactness, explicitness, each by factor's name, information, active); "udr" (value: this
+    run's, each, runs) where the run is one of several seeds; "settings" of each estimator; "refused": why one has no
+    value, which then is None.
     """
     known = Known.of(subject)
     found, refused = _found(subject, known)
@@ -109,7 +112,7 @@ def measure(subject: Subject) -> Section:
     }
     for key in QUICK:
         if key in found:
-            values[key]["error"] = scores.error_over_images(_functions(subject, known)[key], known.codes, known.factors)
+            values[key]["error"] = _error(_functions(subject, known)[key], known)
     return Section("Disentanglement", values, _rows(values), _notes(values), _pictures(found, known))
 
 
@@ -142,16 +145,25 @@ def _found(subject: Subject, known: Known) -> tuple[dict[str, Any], dict[str, st
     return found, refused
 
 
+def _error(function: Callable[[Tensor, Tensor], scores.DisentanglementScore], known: Known) -> float | None:
+    try:
+        return scores.error_over_images(function, known.codes, known.factors)
+    except UsageError:  # nine tenths of the images are too few
+        return None
+
+
 def _udr(subject: Subject, known: Known) -> scores.DisentanglementScore:
     """Compare a run with those of other seeds beside it; this one is the first."""
     others = _siblings(subject.run)
     if not others:
         raise UsageError(SEVERAL)
-    codes = [known.codes]
+    codes, active = [known.codes], [known.active]
     for other in others:
         model = other.model.to(next(subject.model.parameters()).device)
-        codes.append(explore.embed(model, subject.blocks())[0].cpu()[known.rows])
-    return scores.udr(codes)
+        found, _ = explore.embed(model, subject.blocks())
+        codes.append(found.cpu()[known.rows])
+        active.append(_active(subject, model, found))
+    return scores.udr(codes, active=active)
 
 
 def _siblings(run: Run) -> list[Run]:
@@ -199,7 +211,7 @@ def _rows(values: dict[str, Any]) -> list[tuple[str, str]]:
             rows.append((title, ", ".join(f"{name} {number(value)}" for name, value in parts.items())))
     if values["dci"]:
         each = values["dci"]["accuracy"].items()
-        rows.append(("… accuracy of each factor", ", ".join(f"{name} {number(value)}" for name, value in each)))
+        rows.append(("… accuracy of its forests", ", ".join(f"{name} {number(value)}" for name, value in each)))
     return rows
 
 
@@ -207,13 +219,13 @@ def _notes(values: dict[str, Any]) -> list[str]:
     notes = [
         "All scores are of the centres of q(z|x); 1 is the best that one may be. ± is over images: models of other "
         "seeds differ by more, so compare several (--seeds) before one method is called better than another.",
-        "Probes are fitted to half of the images and judged by the other. A histogram sees information in noise, some "
-        f"{number(_noise(values), 2)} nats at most here, and more where a factor has more values.",
+        "Probes are fitted to half of the images and judged by the other. A histogram sees information in noise: here "
+        f"up to {number(_noise(values))} nats, which is for the factor of most values.",
     ]
     unused = values["latents"] - values["active"]
     if unused:
         notes.append(
-            f"{counted(unused, 'latent')} not in use. MIG, SAP, DCI, modularity and the information see no scale, so "
+            f"Not in use: {counted(unused, 'latent')}. MIG, SAP, DCI, modularity and the information see no scale, so "
             "what little their centres vary counts there all the same."
         )
     told: dict[str, list[str]] = {}

@@ -16,7 +16,6 @@ from lowerbound.figures.style import (
     Array,
     array,
     blank,
-    compact,
     entitle,
     plain,
     spread,
@@ -66,4 +65,4 @@ def _matrix(ax: Axes, m: Array, factors: Sequence[str], unused: Sequence[int]) -
         label.set_color(MUTED if i in unused else INK)
     if len(m) <= WRITTEN:
         for (i, j), value in [((i, j), float(m[i, j])) for i in range(m.shape[0]) for j in range(m.shape[1])]:
-            ax.text(j, i, compact(value), ha="center", va="center", fontsize=6.5, color=PAPER if value > 0.45 else INK)
+            ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=6.5, color=PAPER if value > 0.45 else INK)

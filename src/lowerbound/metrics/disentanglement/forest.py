@@ -1,5 +1,6 @@
 """DCI: how one-sided the importance of latents to predictors of each factor is, and how well they predict."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, final
@@ -103,5 +104,5 @@ def dci(
 def one_sided(r: Float64[Tensor, "n m"]) -> Float64[Tensor, " n"]:
     """Give for each row 1 where one entry has all its weight, 0 where all have the same, or none has any."""
     p = r / r.sum(1, keepdim=True).clamp(min=1e-300)
-    entropy = -p.xlogy(p).sum(1) / torch.tensor(float(r.shape[1])).log()
+    entropy = -p.xlogy(p).sum(1) / math.log(r.shape[1])
     return torch.where(r.sum(1) > 0, 1 - entropy, torch.zeros_like(entropy))
