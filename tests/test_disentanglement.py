@@ -141,16 +141,28 @@ def test_mutual_information_and_entropy_are_those_of_numpy_scipy_and_scikit_lear
         assert float(entropy) == pytest.approx(stats.entropy(np.bincount(v[:, k].numpy())), abs=1e-12)
 
 
-def test_the_gap_of_two_noisy_bits_is_that_of_their_channels() -> None:
-    """v goes through binary symmetric channels that flip 1/4 and 3/8: I = log 2 - h(p), and w is seen as it is."""
-    v, e, f, w = torch.cartesian_prod(torch.arange(2), torch.arange(4), torch.arange(8), torch.arange(2)).T
-    z = torch.stack([v ^ (e < 1).long(), v ^ (f < 3).long(), w], 1).double()
+BITS = torch.cartesian_prod(torch.arange(2), torch.arange(2), torch.arange(4), torch.arange(8))
+BIT, OTHER = BITS[:, 0], BITS[:, 1]
+QUARTER, EIGHTHS = (BITS[:, 2] < 1).long(), (BITS[:, 3] < 3).long()  # 1 in a quarter, and in three eighths
 
-    def h(p: float) -> float:
-        return -p * math.log(p) - (1 - p) * math.log(1 - p)
 
-    found = scores.mig(z, torch.stack([v, w], 1))
-    assert found.each.tolist() == pytest.approx([(h(3 / 8) - h(1 / 4)) / math.log(2), 1], abs=1e-12)
+def channel(p: float) -> float:
+    """What a bit tells after a channel that flips it so often, in bits: 1 - h(p)."""
+    return 1 + p * math.log2(p) + (1 - p) * math.log2(1 - p)
+
+
+def test_the_gap_of_noisy_bits_is_that_of_their_channels() -> None:
+    """Of a bit seen twice the gap is between its channels; of a bit that is not seen at all it is 0."""
+    z = torch.stack([BIT ^ QUARTER, BIT ^ EIGHTHS, OTHER], 1).double()
+    gap = channel(1 / 4) - channel(3 / 8)
+    assert scores.mig(z, BITS[:, :2]).each.tolist() == pytest.approx([gap, 1], abs=1e-12)
+    assert scores.mig(z[:, :2], BITS[:, :2]).each.tolist() == pytest.approx([gap, 0], abs=1e-12)
+
+
+def test_a_latent_of_one_bit_and_a_noisy_one_is_modular_but_for_the_square_of_the_share() -> None:
+    z = torch.stack([2 * BIT + (OTHER ^ QUARTER), OTHER], 1).double()
+    found = scores.modularity(z, BITS[:, :2])
+    assert found.each.tolist() == pytest.approx([1 - channel(1 / 4) ** 2, 1], abs=1e-12)
 
 
 def test_the_information_of_a_sum_is_its_entropy_less_that_of_the_other() -> None:
@@ -205,6 +217,12 @@ def test_the_guess_of_an_unordered_factor_is_balanced(share: int) -> None:
     assert float(found[1]) == pytest.approx(0.5, abs=0.03)
 
 
+def test_a_guess_is_judged_by_images_that_it_was_not_fitted_to() -> None:
+    """Of random codes it has 1/8; on those of the fit it would have 0.2. The mean of nine has the error 0.004."""
+    found = scores.sap(CODES["random"], GRID, unordered=[0, 1, 2])
+    assert float(found.matrix.mean()) == pytest.approx(1 / V, abs=0.02)
+
+
 def test_an_unordered_factor_has_no_line_and_its_gap_ends_at_what_a_guess_has() -> None:
     z = CODES["perfect"].clone()
     z[:, 0] = torch.tensor([3.0, 1, 7, 0, 5, 2, 6, 4]).double()[GRID[:, 0]]  # each value has its place, in no order
@@ -229,7 +247,7 @@ def test_explicitness_is_the_area_under_the_curve() -> None:
 
 def test_latents_are_held_against_their_own_variance_and_collapsed_ones_have_no_vote() -> None:
     """A peer takes the smallest variance as it is, another never leaves a latent out: both would fail here."""
-    z = CODES["perfect"] * torch.tensor([1e-1, 1.0, 1e3]).double()
+    z = (CODES["perfect"] + 0.3 * drawn(len(GRID), 3)) * torch.tensor([0.1, 1.0, 1e3]).double()
     still = torch.cat([1e-3 * drawn(len(z), 2), torch.zeros(len(z), 1).double(), z], 1)
     found = SINGLE["factor_vae"](still, GRID)
     assert found.value == 1
