@@ -22,7 +22,10 @@ def collapsed(subject: Subject) -> Finding | None:
     share = len(lost) / latents
     if share < SPARE:
         return None
-    how = "do not vary over the inputs" if figures.get("kl_by_dim") is None else "have collapsed to the prior"
+    one = len(lost) == 1
+    how = f"{'has' if one else 'have'} collapsed to the prior"
+    if figures.get("kl_by_dim") is None:
+        how = f"{'does' if one else 'do'} not vary over the inputs"
     if share == 1:
         which = "The one latent tells nothing" if latents == 1 else f"None of the {latents} latents tells anything"
         says = f"{which} of the input: the decoder gives every code the same answer."

@@ -50,13 +50,15 @@ def variance(subject: Subject) -> Finding | None:
         raise UsageError("pixels are not independent given z, and have no σ each.")
     sigma: Tensor = px.base_dist.scale
     several, spread = model.likelihood.sigma in ("pixel", "image", "each"), float(x.std())
-    floor = 2 * model.likelihood.least if several else TINY * spread
+    floor = max(TINY * spread, 2 * model.likelihood.least if several else 0.0)
     share = float((sigma < floor).float().mean())
     if share < PIXELS or isinstance(model.likelihood.sigma, float | int):
         return None
     if several:
-        says = f"σ has fallen to its floor for {share:.0%} of the pixels: their density is bounded by the floor alone."
-        evidence = f"It is below {floor:g} there; the least of all is {float(sigma.min()):.2g}."
+        says = f"σ has all but vanished for {share:.0%} of the pixels: their density is bounded by its floor alone."
+        evidence = (
+            f"It is below {floor:.2g} there, the least {float(sigma.min()):.2g}, and the data deviate by {spread:.2g}."
+        )
     else:
         says = "σ has all but vanished, and the density grows the more the smaller it is."
         evidence = f"σ = {float(sigma.min()):.2g}, and the data deviate by {spread:.2g}."
