@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lowerbound import spec
-from lowerbound.data import SOURCES, shapes
+from lowerbound.data import SOURCES, shapes, tensor
 from lowerbound.data.shapes import AREA, COMBINATIONS, FACTORS, PERIODS, combination, render
 from lowerbound.data.source import SPLITS
 from lowerbound.errors import DataError, UsageError
@@ -170,3 +170,12 @@ def test_the_memory_that_is_there_is_found() -> None:
 def test_a_count_without_meaning_is_refused(value: str) -> None:
     with pytest.raises(UsageError, match=r"data\.count is"):
         spec.complete("data", {"kind": "shapes", "count": json.loads(value)}, "data")
+
+
+def test_data_in_memory_may_have_factors_too() -> None:
+    factors = torch.randint(5, (60, 3))
+    source = tensor(torch.rand(60, 4), factors=factors)
+    assert torch.equal(source.test.factors, factors)
+    for wrong, words in ((factors[:, 0], "60: a row for each"), (factors[:9], "of factor 0"), (factors / 2, "whole")):
+        with pytest.raises(DataError, match=words):
+            tensor(torch.rand(60, 4), factors=wrong)

@@ -69,6 +69,7 @@ def tensor(
     x: Tensor | np.ndarray,
     labels: Tensor | np.ndarray | None = None,
     *,
+    factors: Tensor | np.ndarray | None = None,
     name: str = "tensor",
     scale: float | None = None,
     binarise: Binarise = "none",
@@ -77,8 +78,10 @@ def tensor(
 ) -> Source:
     """A tensor or array in memory, as `array` takes it; it is copied only where its values must be changed.
 
+    ``factors``, (N, F) whole numbers, say what made each row, where that is known: disentanglement is measured by them.
+
     Raises:
-        DataError: if it holds NaN, no rows, a shape or numbers with no meaning, or the labels do not fit.
+        DataError: if it holds NaN, no rows, a shape or numbers with no meaning, or labels or factors do not fit.
 
     Example:
         >>> source = tensor(torch.rand(100, 28, 28))
@@ -90,6 +93,7 @@ def tensor(
     if binarise == "dynamic":
         data = data.clone()  # its validation and test rows are replaced, and the caller's tensor is not ours
     y = None if labels is None else _integers(_numpy(labels), len(data), "labels")
+    causes = None if factors is None else _columns(_numpy(factors), len(data))
     origin = {"from": "memory", "sha256": _values_sha256(data, y)}
     info = {"kind": "tensor", "files": [origin], "notes": notes}
     return assemble(
@@ -101,6 +105,7 @@ def tensor(
         unit=unit,
         binarise=binarise,
         info=info,
+        factors=causes,
     )
 
 
@@ -202,3 +207,9 @@ def _integers(y: np.ndarray, n: int, name: str) -> Tensor:
     if y.dtype == np.uint64 and y.max() > np.iinfo(np.int64).max:
         raise DataError(f"The labels {name} go up to {y.max()}, more than 64 bits with a sign hold.")
     return torch.from_numpy(y.astype(np.int64))
+
+
+def _columns(factors: np.ndarray, n: int) -> Tensor:
+    if factors.ndim != 2:
+        raise DataError(f"The factors are {shape_text(factors.shape)}: a row for each of the {n} examples is needed.")
+    return torch.stack([_integers(column, n, f"of factor {k}") for k, column in enumerate(factors.T)], 1)
