@@ -16,11 +16,11 @@ import torch
 from matplotlib.collections import PathCollection
 
 import lowerbound
-from commandline import call, metrics, picture, tree
+from commandline import call, metrics, picture, rows, tree
 from lowerbound import comparison, figures, progress, seeds
 from lowerbound.comparison import page
 from lowerbound.comparison.axis import axis
-from lowerbound.errors import DataError, UsageError
+from lowerbound.errors import DataError, DivergedError, UsageError
 from lowerbound.job import Job
 from lowerbound.train import Record
 from test_report import Reader
@@ -57,12 +57,31 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A finished sweep over the number of latents, on vectors, each from two seeds."""
+    """A sweep over the number of latents, on vectors, from two seeds: stopped in its second run, and gone on with."""
     base = tmp_path_factory.mktemp("seeded")
-    words = ("--over", "latents=1,2", "--seeds", "2", "--seed", "3", *FAST)
-    assert call("sweep", points(base / "x.npy"), *words, "--out", base / "latents") == 0
+    words = ("--over", "latents=1,2", "--seeds", "2", "--seed", "3", *FAST, "--out", base / "latents")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progress, "shown", interrupted)
+        assert call("sweep", points(base / "x.npy"), *words) == STOPPED
+    stopped = base / "latents" / STOPPED_RUN
+    assert metrics(base / "latents" / "latents-1-seed-3")
+    assert [row["step"] for row in rows(stopped)] == [1, 2]
+    assert [p.name for p in (base / "latents").iterdir() if "seed-4" in p.name or p.name == "report.html"] == []
+    assert call("resume", base / "latents") == 0
     yield base / "latents"
     shutil.rmtree(base)
+
+
+STOPPED_RUN = "latents-2-seed-3"
+shown = progress.shown
+
+
+def interrupted(records: Iterable[Record], job: Job, after: int = 0) -> Iterator[Record]:
+    """Pass records on, and send a real SIGINT at the second step of the second run."""
+    for record in shown(records, job, after):
+        if job.run.path.name == STOPPED_RUN and record.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        yield record
 
 
 # ---- what is asked for
@@ -279,41 +298,24 @@ def test_the_page_refers_to_nothing_outside_its_folder(swept: Path) -> None:
 # ---- stopped and gone on with
 
 
-def test_a_stop_in_the_middle_changes_no_figure(
-    swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
-    """A real SIGINT in the second of three runs; what is then trained is byte for byte what was never stopped."""
-    shown = progress.shown
+def test_a_stop_in_the_middle_changes_no_figure(seeded: Path, tmp_path: Path) -> None:
+    """The run that was stopped is byte for byte the one that ``lowerbound train`` makes without a stop."""
+    ours, twin = seeded / STOPPED_RUN, tmp_path / "twin"
+    assert call("train", seeded.parent / "x.npy", "--latents", "2", "--seed", "3", *FAST, "--out", twin) == 0
+    for name in ("history.jsonl", "spec.json", "weights.safetensors"):
+        assert (ours / name).read_bytes() == (twin / name).read_bytes()
+    assert {**metrics(ours), "seconds": None} == {**metrics(twin), "seconds": None}
 
-    def interrupted(records: Iterable[Record], job: Job, after: int = 0) -> Iterator[Record]:
-        for record in shown(records, job, after):
-            yield record
-            if job.run.path.name == "beta-1" and record.step == 2:
-                os.kill(os.getpid(), signal.SIGINT)
 
+def test_only_what_is_left_is_trained(swept: Path, tmp_path: Path, capsys: Captured) -> None:
+    """A sweep that is finished is gone on with: no run is trained, and its page is made anew."""
     folder = tmp_path / "betas"
-    monkeypatch.setattr(progress, "shown", interrupted)
-    words = ("--beta", ",".join(BETAS), "--latents", "3", *FAST, "--out", folder)
-    assert call("sweep", swept.parent / "x.npy", *words) == STOPPED
-    assert f"resume {folder}" in capsys.readouterr().err
-    monkeypatch.undo()
-    assert metrics(folder / "beta-0.1")
-    assert (folder / "beta-1" / "history.jsonl").read_bytes().count(b"\n") in (2, 3)
-    assert not (folder / "beta-1" / "metrics.json").exists()
-    assert not (folder / "beta-4").exists()
-    assert not (folder / "report.html").exists()
-
-    first = (folder / "beta-0.1" / "metrics.json").stat().st_mtime_ns
+    shutil.copytree(swept, folder)
+    (folder / "report.html").unlink()
+    before = {name: held for name, held in tree(folder).items() if name.startswith("beta")}
     assert call("resume", folder) == 0
-    out = capsys.readouterr().out
-    assert "Run 1 of 3" not in out
-    assert "Run 2 of 3" in out
-    assert (folder / "beta-0.1" / "metrics.json").stat().st_mtime_ns == first
-    for beta in BETAS:
-        for name in ("history.jsonl", "spec.json", "weights.safetensors"):
-            assert (folder / f"beta-{beta}" / name).read_bytes() == (swept / f"beta-{beta}" / name).read_bytes()
-        ours, theirs = ({**metrics(p / f"beta-{beta}"), "seconds": None} for p in (folder, swept))
-        assert ours == theirs
+    assert "Run 1 of 3" not in capsys.readouterr().out
+    assert {name: held for name, held in tree(folder).items() if name.startswith("beta")} == before
     assert links(folder / "report.html") == links(swept / "report.html")
 
 
@@ -327,15 +329,18 @@ def test_time_left_is_that_of_all_runs(swept: Path, tmp_path: Path) -> None:
     assert [begun.steps_after(f"beta-{beta}", source) for beta in BETAS] == [2 * total, total, 0]
 
 
-@pytest.mark.filterwarnings("ignore:overflow")
 def test_a_run_that_diverges_is_left_out_and_the_others_are_trained(tmp_path: Path, capsys: Captured) -> None:
-    words = ("--over", "train.lr=0.001,1e30", *FAST, "--out", tmp_path / "out")
+    folder = tmp_path / "out"
+    words = ("--over", "train.lr=0.001,1e30", *FAST, "--out", folder)
     assert call("sweep", points(tmp_path / "x.npy"), *words) == DIVERGED
     out, err = capsys.readouterr()
-    assert "1 run of" in err
-    assert "diverged: train.lr-1e+30" in err
-    assert "train.lr-1e+30 is not finished" in " ".join(out.split())
-    assert links(tmp_path / "out" / "report.html") == ["train.lr-0.001/report.html"] * 3
+    assert f"1 run of {folder} diverged: train.lr-1e+30." in err
+    assert "train.lr-1e+30 is not finished" in out
+    assert links(folder / "report.html") == ["train.lr-0.001/report.html"] * 3
+    again = comparison.go_on(folder, progress=False)
+    assert [(row.name, row.value) for row in again.rows] == [("lr = 0.001", 0.001)]
+    assert [run.path.name for run in again.unfinished] == ["train.lr-1e+30"]
+    assert "lr = 0.001" in repr(again)
 
 
 @pytest.mark.parametrize("change", ["{}", "[]", "{", '{"over": "beta"}', "values", "specs"])
@@ -351,20 +356,17 @@ def test_a_damaged_plan_is_said(change: str, swept: Path, tmp_path: Path, capsys
     assert f"{tmp_path / 'sweep.json'} is damaged: " in capsys.readouterr().err
 
 
-# ---- in Python
-
-
-def test_a_tensor_is_swept_and_gone_on_with(tmp_path: Path) -> None:
-    """A run that is missing is trained by go_on with the same data, and refused with others."""
+def test_a_sweep_of_a_tensor_goes_on_with_the_same_one_only(tmp_path: Path) -> None:
+    """Both runs diverge at once, and so stay to be gone on with."""
     x = torch.from_numpy(np.load(points(tmp_path / "x.npy")))
-    settings: dict[str, Any] = {"epochs": 0.3, "set": ["train.batch=16"], "progress": False}
-    found = lowerbound.sweep(x, beta=[0.5, 2], out=tmp_path / "out", **settings)
-    assert [(row.name, row.value) for row in found.rows] == [("β = 0.5", 0.5), ("β = 2", 2.0)]
-    assert "β = 0.5" in repr(found)
-    shutil.rmtree(tmp_path / "out" / "beta-2")
+    folder = tmp_path / "out"
+    settings: dict[str, Any] = {"over": "train.lr=1e29,1e30", "set": ["train.batch=16"], "progress": False}
+    with pytest.raises(DivergedError, match=r"All 2 runs of .* diverged"):
+        lowerbound.sweep(x, out=folder, **settings)
+    with pytest.raises(DivergedError, match=r"All 2 runs of .* diverged"):
+        comparison.go_on(folder, source=x, progress=False)
+    assert sorted(path.name for path in folder.iterdir()) == ["sweep.json", "train.lr-1e+29", "train.lr-1e+30"]
     with pytest.raises(UsageError, match=r"comparison\.go_on"):
-        seeds.source_of(tmp_path / "out")
+        comparison.go_on(folder, progress=False)
     with pytest.raises(DataError, match="not those it was begun with"):
-        comparison.go_on(tmp_path / "out", source=x + 1, progress=False)
-    again = comparison.go_on(tmp_path / "out", source=x, progress=False)
-    assert [row.figures for row in again.rows] == [row.figures for row in found.rows]
+        comparison.go_on(folder, source=x + 1, progress=False)

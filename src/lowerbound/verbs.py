@@ -129,7 +129,8 @@ def train_group(folder: Path, source: Source, device: str | None, env: dict[str,
             say(f"{name} diverged and is left out. {error}")
             continue
         _measured(task.run)
-    _conclude_group(group)
+    if len(lost) < len(names):
+        _conclude_group(group)
     if lost:
         raise DivergedError(f"{counted(len(lost), 'run')} of {folder} diverged: {', '.join(lost)}.")
 

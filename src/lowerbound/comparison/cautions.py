@@ -50,8 +50,10 @@ def _of_the_data(rows: Sequence[Row]) -> str:
 
 
 def _data(run: Run) -> str:
-    whole = (run.data.get("sha256") or "")[:8]
-    return f"{run.data['name']}, {'×'.join(map(str, run.data['shape']))}" + (f", SHA-256 {whole}…" if whole else "")
+    whole, files = fingerprint(run.data)
+    known = next((digest for digest in (whole, *files) if digest), None)
+    shape = "×".join(map(str, run.data["shape"]))
+    return f"{run.data['name']}, {shape}" + (f", SHA-256 {known[:8]}…" if known else "")
 
 
 def _of_preparation(rows: Sequence[Row], split: str) -> list[str]:
