@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound import figures
+from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Drawn, Section, Subject
-from lowerbound.job import likelihood_note
 from lowerbound.metrics import Annealed, Annealing, Bracket, annealed_importance_sampling, bidirectional
 from lowerbound.metrics.annealed import LIMIT
 from lowerbound.words import counted, with_error
@@ -47,20 +47,20 @@ def measure(subject: Subject, how: Annealing = Annealing()) -> Section:  # noqa:
     are no real vectors, densities without a gradient or known by an estimate only.
     """
     settings = subject.settings
-    note = likelihood_note(subject.model, subject.source)["note"]
     bracket = bidirectional(
         subject.model, settings.images, how, seed=settings.seed, progress=subject.tell("annealing from both sides")
     )
     values: dict[str, Any] = {"how": asdict(how), "seed": settings.seed, **_nothing(), "simulated": _bracket(bracket)}
     words = f"{how.chains} chains from the {how.base}, {how.temperatures} temperatures, {how.leaps} leaps each"
     rows = _bracket_rows(values["simulated"])
-    if note:
-        values["refused"] = f"The likelihood of these data is {note}: they have no log p(x)."
-    else:
+    try:
         x = subject.images(settings.images)
         found = annealed_importance_sampling(
             subject.model, x, how, seed=settings.seed, progress=subject.tell("annealing to the data")
         )
+    except UsageError as error:  # not the model's, of which the bracket was made: these images have no log p(x)
+        values["refused"] = str(error)
+    else:
         values |= _lower(found)
         values |= _above(subject, values)
         rows = _rows(values, subject.split) + rows

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import final
 
 import torch
 from jaxtyping import Float
@@ -49,7 +49,7 @@ class Annealing:
         [0.0, 0.105, 0.5, 0.895, 1.0]
     """
 
-    base: Literal["prior", "posterior"] = "posterior"
+    base: str = "posterior"
     temperatures: int = 100
     leaps: int = 5
     chains: int = 16
@@ -89,11 +89,12 @@ class Bridge:
     ) -> None:
         self.model, self.x, self.first, self.how, self.seed, self.tick = model, x.clone(), first, how, seed, tick
         self.b = how.schedule()
-        with torch.no_grad():
+        with torch.no_grad(), rng.noise(seed, "annealed checks"):
             self.p, self.q = model.prior(), model.posterior(self.x)
-        _suits(model, self.p, self.x)
+            _suits(model, self.p, self.x)
         z, coded = self._drawn("annealed pilot", SCALED), self._drawn("annealed scale", SCALED, "posterior")
-        self._differentiable(z[:2])
+        with rng.noise(seed, "annealed checks"):
+            self._differentiable(z[:2])
         self.scales = z.std(0), coded.std(0)
         self.steps = self._pilot(z[:PILOT])
 
@@ -241,8 +242,7 @@ def ticks(progress: Progress | None, total: int) -> Callable[[], None]:
 
 def _suits(model: VAE, p: Distribution, x: Tensor) -> None:
     """Raise UsageError where there is no likelihood of x, or where latents are no vectors of real numbers."""
-    with torch.no_grad():
-        trace = model(x[:1])
+    trace = model(x[:1])
     if not trace.density:
         raise UsageError(
             "The posterior is a point mass, which has no density: of an autoencoder the distortion can be measured, "
