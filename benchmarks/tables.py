@@ -152,6 +152,31 @@ def product(found: Result) -> str:
     return table([sizes, "combinations"], rows)
 
 
+def classifier(found: Result) -> str:
+    """Accuracy of the classifiers that features are of."""
+    rows = []
+    for name in ("mnist", "fashion-mnist"):
+        part = found[name]
+        shares = [f"{100 * part['test'][kind]:.2f} %" for kind in ("grey", "drawn", "threshold")]
+        validation = f"{100 * part['validation']['grey']:.2f} %"
+        rows.append([name, *shares, validation, number(part["parameters"]), f"`{part['sha256'][:12]}…`"])
+    head = ["data", "test, grey", "drawn as bits", "cut at ½", "validation, grey", "parameters", "SHA-256"]
+    return table(head, rows)
+
+
+def prdc(found: Result) -> str:
+    """The four measures by each program, and what they are on average where that is known."""
+    names = list(found["paper"])
+    rows = [["the paper's code, one draw", *(f"{found['paper'][name]:.4f}" for name in names)]]
+    for draw in found["draws"]:
+        rows += [
+            [f"{who}, seed {draw['seed']}", *(f"{draw[who][name]:.4f}" for name in names)]
+            for who in ("lowerbound", "scikit-learn")
+        ]
+    known = [f"{found['expected'][name]:.4f}" if name in found["expected"] else "" for name in names]
+    return table(["", *names], [*rows, ["on average, exactly", *known]])
+
+
 WRITERS: dict[str, Callable[[Result], str]] = {
     "throughput": throughput,
     "quality-mlp": quality,
@@ -166,6 +191,8 @@ WRITERS: dict[str, Callable[[Result], str]] = {
     "recipe-mlp": recipe,
     "recipes": recipes,
     "product": product,
+    "classifier": classifier,
+    "prdc": prdc,
 }
 
 
