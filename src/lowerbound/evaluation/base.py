@@ -1,6 +1,6 @@
 """What a measure is given, a `Subject`, and what it gives, a `Section`: numbers, words, a table and pictures."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, final
@@ -74,14 +74,15 @@ class Section:
     Arguments:
         title: over its table.
         values: the numbers, as JSON takes them; what ``--json`` prints and the diagnosis reads.
-        rows: (what, figure in words) of the table on the console and on the page.
+        rows: (what, figure in words) of the table on the console and on the page; a table of several columns has more
+            figures in a row, and names them in its first, whose what is empty.
         notes: sentences that belong beside the numbers, such as what an estimator's bias is.
         pictures: drawn from the numbers.
     """
 
     title: str
     values: Mapping[str, Any]
-    rows: list[tuple[str, str]] = field(default_factory=list)
+    rows: Sequence[tuple[str, ...]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     pictures: list[Drawn] = field(default_factory=list)
 

@@ -53,8 +53,8 @@ def evaluate(args: "cli.Evaluate") -> None:
 
 def _print(section: Section) -> None:
     table = Table(title=section.title, title_justify="left", box=None, show_header=False, pad_edge=False)
-    for what, figure in section.rows:
-        table.add_row(Text(what), Text(figure))
+    for row in section.rows:
+        table.add_row(*map(Text, row))
     console.print()
     console.print(table)
     for note in section.notes:

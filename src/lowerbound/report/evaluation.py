@@ -33,7 +33,8 @@ def _split(c: Content, split: str, found: Mapping[str, Any]) -> str:
 def _section(c: Content, name: str, section: Mapping[str, Any]) -> str:
     if "refused" in section:
         return f"<h3>No {escape(name)}</h3><p>{escape(section['refused'])}</p>"
-    rows = "".join(f"<tr><td>{escape(what)}</td><td>{escape(figure)}</td></tr>" for what, figure in section["rows"])
+    cells = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in section["rows"])
+    rows = "".join(f"<tr>{row}</tr>" for row in cells)
     table = f'<div class="wide"><table><tbody>{rows}</tbody></table></div>' if rows else ""
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in section["notes"])
     pictures = [Picture(p["title"], p["caption"], Path(c.figures) / p["file"]) for p in section["pictures"]]
