@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lowerbound import rng
 from lowerbound.metrics.bounds import SEED
-from lowerbound.metrics.bridge import Annealing, Bridge, Chains, Progress, at_rest, blocks, chunks, ticks
+from lowerbound.metrics.bridge import Annealing, Bridge, Progress, at_rest, blocks, chunks, ticks
 from lowerbound.vae import Model
 
 LIMIT = 0.975
@@ -241,7 +241,7 @@ def bidirectional(
     return Bracket(_joined(there), _joined(back), x, z)
 
 
-def _joined(found: Sequence[tuple[Chains, Tensor]]) -> Annealed:
+def _joined(found: Sequence[tuple[tuple[Tensor, Tensor], Tensor]]) -> Annealed:
     log_w = torch.cat([w for (w, _), _ in found], 1)
     accepted = torch.cat([a for (_, a), _ in found], 1).mean(0)
     return Annealed(log_w, accepted, torch.cat([steps for _, steps in found], 1).cpu())

@@ -23,6 +23,7 @@ ACCEPTED = 0.7  # of the steps, in the pilot run
 PILOT = 4  # chains of the pilot run
 GAIN = 0.5  # of log ε, for each unit of acceptance
 WARM = 20  # steps of the pilot run at the first temperature
+AHEAD = 8  # steps whose noise is drawn at once
 SCALED = 256  # draws from which the scale of each latent is taken
 
 
@@ -193,10 +194,10 @@ class Bridge:
         """Give momenta and uniform numbers for one step after the other, each image's from a generator of its own."""
         (chains, images, latents), seed = z.shape, self.seed
         own = [torch.Generator().manual_seed(rng.seed_of(seed, purpose, self.first + i)) for i in range(images)]
-        while True:
-            v = [torch.randn(chains, latents, generator=g, dtype=z.dtype) for g in own]
-            u = [torch.rand(chains, generator=g, dtype=z.dtype) for g in own]
-            yield torch.stack(v, 1).to(z.device), torch.stack(u, 1).to(z.device)
+        while True:  # several steps at once, and one more number for each chain, since each call has its price
+            normal = torch.stack([torch.randn(AHEAD, chains, latents + 1, generator=g, dtype=z.dtype) for g in own], 2)
+            for step in normal.to(z.device):
+                yield step[..., :-1], torch.special.ndtr(step[..., -1])
 
 
 @contextmanager
