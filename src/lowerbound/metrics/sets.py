@@ -90,7 +90,8 @@ def jackknife(
     The interval is of the measure's mean over other sets of these sizes: a bias that depends on the sizes stays in it,
     and stands beside it. It is no bootstrap, since this draws examples twice: a copy is its own nearest neighbour, and
     the biases of a Fréchet distance and of an unbiased estimate of MMD would enter once more. Where the two sets are
-    of one distribution the jackknife's variance is too large rather than too small (Efron and Stein, 1981).
+    of one distribution the jackknife's variance is too large rather than too small (Efron and Stein, 1981). Of a share
+    so near 0 or 1 that a few examples decide it, the interval is too narrow.
 
     Raises UsageError where a set has fewer than twenty examples.
 
