@@ -1,5 +1,6 @@
 """Every verb from end to end on real data: what it writes can be opened, and the numbers it says are the run's."""
 
+import html
 import json
 import os
 import pty
@@ -207,15 +208,39 @@ def test_points_in_the_plane(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_evaluate_in_words(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("evaluate", digits, "--split", "validation", "--samples", "3") == 0
+    assert call("evaluate", digits, "--split", "validation", "--samples", "3", "--measure", "ledger") == 0
     text = capsys.readouterr().out
-    assert call("evaluate", digits) == 0
-    assert capsys.readouterr().out.endswith(
-        ", 1 latent an image.\nThe distortion is a cross-entropy on grey pixels, "
-        "which is not a likelihood: compare it with runs of the same kind only.\n"
-    )
-    assert re.match(r"Validation: elbo -\d+\.\d\d ± 0\.\d\d, distortion .* nats over 180 images", text)
-    assert "3 latents an image" in text
+    assert text.startswith(f"{digits}, validation split, from the best weights (step ")
+    assert re.search(r"^elbo +-\d+\.\d+ ± 0\.\d+ nats *$", text, re.M)
+    assert re.search(r"cross-entropy on grey pixels, which is not a likelihood", text)
+
+
+def test_evaluate_measures_diagnoses_and_shows_it_on_the_page(
+    digits: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What has no meaning for the run is refused in words; the page and evaluation.json have all of it."""
+    path = tmp_path / "run"
+    shutil.copytree(digits, path)
+    assert call("evaluate", path, "--images", "3", "--importance", "40") == 0
+    text = capsys.readouterr().out
+    kept = json.loads((path / "evaluation.json").read_bytes())["splits"]["test"]
+    assert set(kept["sections"]) == {"ledger", "likelihood", "aggregate", "samples", "disentanglement"}
+    assert "cross-entropy and not a likelihood" in kept["sections"]["likelihood"]["refused"]
+    assert "No likelihood: " in text
+    assert "The aggregate posterior" in text
+    names = [finding["name"] for finding in kept["findings"]]
+    assert names == ["likelihood that does not fit the data"] or "hardly begun" in names
+    page = (path / "report.html").read_text()
+    for section in kept["sections"].values():
+        assert html.escape(section.get("title", section.get("refused"))) in page
+        for drawn in section.get("pictures", ()):
+            assert min(picture(path / "figures" / drawn["file"])) > 100
+    for finding in kept["findings"]:
+        assert html.escape(finding["says"]) in page
+    assert call("evaluate", path, "--measure", "likelihood") == 2
+    assert capsys.readouterr().err.startswith("lowerbound: likelihood: ")
+    assert call("evaluate", path, "--measure", "zzz") == 2
+    assert "There is no measure 'zzz'; known are:" in capsys.readouterr().err
 
 
 # ---- pictures and numbers

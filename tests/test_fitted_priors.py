@@ -323,7 +323,8 @@ def test_the_fitted_prior_is_saved_loaded_and_sampled(node: dict[str, Any], whol
     run = whole(node)
     again = lowerbound.load(run.path, source=source())
     assert torch.equal(again.model.sample(70, seed=1), run.model.sample(70, seed=1))
-    assert begin.evaluate(again)["elbo"] == run.metrics["test"]["elbo"] == run.metrics["fit"]["test"]["fitted"]["elbo"]
+    elbo = run.metrics["test"]["elbo"]
+    assert lowerbound.evaluate(again)["elbo"] == elbo == run.metrics["fit"]["test"]["fitted"]["elbo"]
     # and what is saved is the fit to the codes of the trained parts
     fit = spec.build_fit(run.spec, (6,), True)
     assert fit is not None

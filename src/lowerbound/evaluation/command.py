@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, final
 
 from rich.live import Live
@@ -12,10 +13,13 @@ from lowerbound import verbs
 from lowerbound.errors import UsageError
 from lowerbound.evaluation import examine
 from lowerbound.evaluation.base import Section, Settings, Subject
+from lowerbound.evaluation.diagnosis import Diagnosis, diagnose
 from lowerbound.progress import PLAIN_EVERY, console
 
 if TYPE_CHECKING:
     from lowerbound import cli
+
+WIDTH = 118  # of a table where there is no terminal
 
 
 def evaluate(args: "cli.Evaluate") -> None:
@@ -27,28 +31,28 @@ def evaluate(args: "cli.Evaluate") -> None:
     shown = Shown(quiet=args.json)
     settings = Settings(samples=args.samples, importance=args.importance, images=args.images, progress=shown)
     subject = Subject(run, args.split, settings)
+    whole = not args.measure or "all" in args.measure
     with shown:
         sections, refused = examine.examine(subject, args.measure or None)
-        findings = examine.diagnose(subject)
+        found = diagnose(subject) if whole else None
     for name in args.measure:
         if name in refused:
             raise UsageError(f"{name}: {refused[name]}")
     if run.finished:
-        examine.keep(subject, refused, findings)
+        examine.keep(subject, refused, found)
     if args.json:
-        print(json.dumps({**examine.plain(sections), "refused": refused, "findings": findings}, ensure_ascii=False))
+        told = {} if found is None else asdict(found)
+        print(json.dumps({**examine.plain(sections), "refused": refused, **told}, ensure_ascii=False, allow_nan=False))
         return
+    verbs.say(f"{run.path}, {args.split} split, from the {run.weights_note}")
     for section in sections.values():
         _print(section)
     for name, words in refused.items():
         verbs.say(f"\nNo {name}: {words}")
-    verbs.say("")
-    for finding in findings:
-        verbs.say(f"! {finding['says']} {finding['evidence']} {finding['advice']}")
-    if not findings:
-        verbs.say("Nothing was found that is wrong.")
+    if found is not None:
+        _tell(found)
     if run.finished:
-        verbs.say(f"Report: {run.path / 'report.html'}")
+        verbs.say(f"\nReport: {run.path / 'report.html'}")
 
 
 def _print(section: Section) -> None:
@@ -56,9 +60,20 @@ def _print(section: Section) -> None:
     for row in section.rows:
         table.add_row(*map(Text, row))
     console.print()
-    console.print(table)
+    console.print(table, width=None if console.is_terminal else WIDTH)
     for note in section.notes:
         verbs.say(f"  {note}")
+
+
+def _tell(found: Diagnosis) -> None:
+    """Say what is wrong, and of what nothing can be said."""
+    verbs.say("\nWhat was found" if found.findings else "\nNothing was found that is wrong.")
+    for finding in found.findings:
+        verbs.say(f"* {finding.says} {finding.evidence}\n  {finding.advice}")
+    if found.unlooked:
+        verbs.say("Not looked for:")
+    for words in found.unlooked:
+        verbs.say(f"  {words}")
 
 
 @final

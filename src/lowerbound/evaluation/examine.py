@@ -1,32 +1,42 @@
 """A run is examined, one measure after the other; what each finds is kept in evaluation.json and shown on its page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
+
+from torch import Tensor
 
 from lowerbound import figures, gallery
 from lowerbound.errors import UsageError, nearest
-from lowerbound.evaluation import LONG, MEASURES, diagnosis
+from lowerbound.evaluation import LONG, MEASURES
 from lowerbound.evaluation.base import Section, Settings, Subject
+from lowerbound.evaluation.diagnosis import Diagnosis
 from lowerbound.run import EVALUATION, Run
 
 Refused = str
-Findings = list[dict[str, Any]]
 
 
 def evaluate(
-    run: Run, split: str = "test", *, measures: Sequence[str] = ("ledger",), settings: Settings | None = None
+    run: Run,
+    split: str = "test",
+    *,
+    measures: Sequence[str] = ("ledger",),
+    samples: int | None = None,
+    importance: int = 5000,
+    images: int = 100,
+    features: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, Any]:
     """Measure a run's model on a split: the ledger's figures, and under its name those of each other measure.
+
+    Raises UsageError where the split has no images, or where one of the measures has no meaning for the run.
 
     Arguments:
         run: of `lowerbound.load` or `lowerbound.fit`.
         split: "train", "validation" or "test".
         measures: names of `lowerbound.evaluation.MEASURES`.
-        settings: how many samples and images, see `lowerbound.evaluation.Settings`.
-
-    Raises UsageError where the split has no images, or where one of the measures has no meaning for the run.
+        samples, importance, images, features: see `lowerbound.evaluation.Settings`.
     """
-    subject = Subject(run, split, settings or Settings())
+    subject = Subject(run, split, Settings(samples, importance, images, features=features))
     sections, refused = examine(subject, measures)
     for name, words in refused.items():
         raise UsageError(f"{name}: {words}")
@@ -59,30 +69,35 @@ def examine(subject: Subject, names: Sequence[str] | None = None) -> tuple[dict[
     return subject.found, refused
 
 
-def keep(subject: Subject, refused: dict[str, Refused], findings: Findings) -> None:
-    """Write what was found into the run: evaluation.json, the pictures, and its page anew."""
+def keep(subject: Subject, refused: dict[str, Refused], found: Diagnosis | None) -> None:
+    """Write what was found into the run: evaluation.json, the pictures, and its page anew.
+
+    Without a diagnosis that of an earlier evaluation stays.
+    """
     run, split = subject.run, subject.split
     known = run.evaluation
-    known[split] = known.get(split, {"sections": {}}) | {"findings": findings}
-    for name, section in subject.found.items():
-        pictures = []
-        for picture in section.pictures:
-            file = f"{split}-{name}-{picture.name}.png"
-            figures.save(picture.figure, run.figures / file, note=run.weights_note)
-            pictures.append({"file": file, "title": picture.title, "caption": picture.caption})
-        known[split]["sections"][name] = {
-            "title": section.title,
-            "values": section.values,
-            "rows": section.rows,
-            "notes": section.notes,
-            "pictures": pictures,
-        }
-    for name, words in refused.items():
-        known[split]["sections"][name] = {"refused": words}
+    kept = known.setdefault(split, {"sections": {}, "findings": [], "unlooked": []})
+    run.figures.mkdir(exist_ok=True)
+    kept["sections"] |= {name: _kept(run, split, name, section) for name, section in subject.found.items()}
+    kept["sections"] |= {name: {"refused": words} for name, words in refused.items()}
+    kept["sections"] = {name: kept["sections"][name] for name in MEASURES if name in kept["sections"]}
+    if found is not None:
+        kept |= asdict(found)
     run.write_json(EVALUATION, {"weights": run.metrics["weights"]["sha256"], "splits": known})
     gallery.page(run)
 
 
-def diagnose(subject: Subject) -> Findings:
-    """Give what the figures say in words, see `lowerbound.evaluation.diagnosis`."""
-    return [vars(finding) for finding in diagnosis.findings(subject)]
+def _kept(run: Run, split: str, name: str, section: Section) -> dict[str, Any]:
+    """Save a section's pictures, and give it as JSON."""
+    pictures = []
+    for picture in section.pictures:
+        file = f"{split}-{name}-{picture.name}.png"
+        figures.save(picture.figure, run.figures / file, note=run.weights_note)
+        pictures.append({"file": file, "title": picture.title, "caption": picture.caption})
+    return {
+        "title": section.title,
+        "values": section.values,
+        "rows": section.rows,
+        "notes": section.notes,
+        "pictures": pictures,
+    }

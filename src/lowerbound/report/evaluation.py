@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lowerbound.report.content import Content, Picture
-from lowerbound.report.markup import box
+from lowerbound.report.markup import box, listed
 from lowerbound.report.pictures import shown
 
 
@@ -17,6 +17,8 @@ def findings(c: Content) -> str:
         for finding in found.get("findings", ()):
             inner = f"<p>{escape(finding['evidence'])}</p><p>{escape(finding['advice'])}</p>"
             boxes.append(box(f"{finding['says']} ({split})", inner))
+        if missed := found.get("unlooked"):
+            boxes.append(box(f"Not looked for ({split})", listed(missed), "box plain"))
     return "".join(boxes)
 
 
