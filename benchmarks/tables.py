@@ -177,6 +177,35 @@ def prdc(found: Result) -> str:
     return table(["", *names], [*rows, ["on average, exactly", *known]])
 
 
+def coverage(found: Result) -> str:
+    """How often the 95 % intervals held log p(x), and how many draws were said not to be trusted."""
+    rows = [
+        [
+            f"{case['shift']:g}, {case['scale']:g}",
+            f"{case['samples']:,}",
+            number(case["effective samples, median"]),
+            f"{case['k-hat, median']:.2f}",
+            f"{case['not to be trusted']:.1%}",
+            f"{case['bias']:.4f}",
+            f"{case['coverage']:.1%}",
+            f"{case['k-hat below 1/2']:.1%}",
+            ""
+            if case["coverage where k-hat is below 1/2"] is None
+            else f"{case['coverage where k-hat is below 1/2']:.1%}",
+        ]
+        for case in found["cases"]
+    ]
+    head = [
+        "mean of q off by, its scale",
+        "K",
+        "effective samples, median",
+        "k̂, median",
+        "not to be trusted",
+        "bias, nats",
+    ]
+    return table([*head, "intervals that held log p(x)", "draws of k̂ < ½", "of these, held"], rows)
+
+
 WRITERS: dict[str, Callable[[Result], str]] = {
     "throughput": throughput,
     "quality-mlp": quality,
@@ -193,6 +222,7 @@ WRITERS: dict[str, Callable[[Result], str]] = {
     "product": product,
     "classifier": classifier,
     "prdc": prdc,
+    "coverage": coverage,
 }
 
 
