@@ -76,13 +76,10 @@ def _spread(
     some = [v for v in finite if len(v)]
     if not some:
         raise UsageError("No score is finite: there is nothing to draw.")
-    # one score far out would squash all the others
-    low = min(float(np.quantile(v, 0.002)) for v in some)
-    high = max(float(np.quantile(v, 0.99)) for v in some)
-    reach = max(high - low, 1e-3)
+    low, high = _view(some)
     if threshold is not None and np.isfinite(threshold):
         high = max(high, threshold)
-    low, high = low - 0.03 * reach, high + 0.03 * reach
+    low, high = low - 0.03 * (high - low), high + 0.03 * (high - low)
     bins = int(np.clip(2 * min(map(len, some)) ** 0.5, 8, 50))
     for (name, _, colour), v in zip(kinds, finite, strict=True):
         filled = colour == FAINT
@@ -93,10 +90,23 @@ def _spread(
     if threshold is not None and np.isfinite(threshold):
         ax.axvline(threshold, color=INK, linewidth=1, linestyle="--", label=f"threshold {compact(threshold)}")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=7.5, handlelength=1.4)
-    beyond = sum(int((v > high).sum()) for _, v, _ in kinds)
-    if beyond:
-        ax.text(1, 1.01, f"{beyond:,} beyond the view →", transform=ax.transAxes, ha="right", va="bottom",
-                fontsize=7, color=MUTED)  # fmt: skip
+    above, below = (sum(int(side.sum()) for side in sides) for sides in
+                    ([v > high for _, v, _ in kinds], [v < low for _, v, _ in kinds]))  # fmt: skip
+    said = [f"← {below:,} below"] * (below > 0) + [f"{above:,} above →"] * (above > 0)
+    if said:
+        ax.text(1, 1.01, "   ".join(said), transform=ax.transAxes, ha="right", va="bottom", fontsize=7, color=MUTED)
+
+
+def _view(kinds: Sequence[Array]) -> tuple[float, float]:
+    """Choose what of the scores is shown: not those far out, which would squash the first kind, the normal ones.
+
+    >>> [round(end) for end in _view([np.arange(1000.0), np.array([500.0, 1e6])])]
+    [2, 5924]
+    """
+    ends = [(float(np.quantile(v, 0.002)), float(np.quantile(v, 0.99))) for v in kinds]
+    low, high = ends[0]
+    reach = max(high - low, 1e-3)
+    return max(min(a for a, _ in ends), low - 5 * reach), min(max(b for _, b in ends), high + 5 * reach)
 
 
 def _strips(fig: SubFigure, rows: Sequence[tuple[str, Tensor, Tensor]], columns: int = 10) -> None:

@@ -17,11 +17,12 @@ from torch import Tensor
 from lowerbound import rng
 from lowerbound.errors import UsageError, nearest
 from lowerbound.metrics.bounds import SEED
-from lowerbound.metrics.refine import SAMPLES, Progress, evaluating, given, optimisable, refined
+from lowerbound.metrics.refine import Progress, evaluating, given, optimisable, refined
 from lowerbound.vae import Model, Trace
 
 DRAWS = {"elbo": 16, "importance": 256, "reconstruction": 16, "regret": 64}  # latents of each image, if not said
 ROWS = 2500  # latents decoded at a time
+STEPS, STEP_DRAWS = 100, 4  # of Adam for the regret, and latents of each image in a step
 Z = 1.959963984540054  # the normal's 97.5 % point
 
 
@@ -75,7 +76,7 @@ def score(
     samples = DRAWS[method] if samples is None else samples
     if samples < 1:
         raise UsageError(f"samples is {samples}: at least 1 is needed.")
-    found, size = [], max(1, ROWS // (SAMPLES if method == "regret" else samples))
+    found, size = [], max(1, ROWS // (STEP_DRAWS if method == "regret" else samples))
     with evaluating(model), torch.no_grad():
         for start in range(0, len(x), size):
             part, own = x[start : start + size], rng.seed_of(seed, "score", start)
@@ -108,10 +109,10 @@ def _importance(model: Model, x: Tensor, samples: int, seed: int) -> Tensor:
 
 def _regret(model: Model, x: Tensor, samples: int, seed: int) -> Tensor:
     vae = optimisable(model)
-    best, first = refined(vae, x, seed=seed), vae.posterior.params(x)
+    best, first = refined(vae, x, steps=STEPS, samples=STEP_DRAWS, seed=seed), vae.posterior.params(x)
     gain = torch.zeros(len(x), dtype=torch.float64)
-    for r, start in enumerate(range(0, samples, SAMPLES)):
-        count = min(SAMPLES, samples - start)
+    for r, start in enumerate(range(0, samples, STEP_DRAWS)):
+        count = min(STEP_DRAWS, samples - start)
         for params, sign in ((best, 1), (first, -1)):
             with rng.noise(seed, "regret", r):  # the same for both, so that most of it cancels
                 gain += sign * count / samples * given(vae, x, params, count).cpu().double()

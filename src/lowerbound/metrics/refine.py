@@ -14,7 +14,6 @@ from lowerbound.metrics.bounds import SEED
 from lowerbound.vae import VAE, Latent, Model, Trace
 
 Progress = Callable[[int, int], None]  # how much is done, of how much
-SAMPLES = 8  # latents of each image in a step
 
 
 @contextmanager
@@ -43,7 +42,7 @@ def refined(
     x: Float[Tensor, "B *X"],
     *,
     steps: int = 100,
-    samples: int = SAMPLES,
+    samples: int = 8,
     lr: float = 0.1,
     seed: int = SEED,
     progress: Progress | None = None,

@@ -18,6 +18,7 @@ from lowerbound.tasks.scores import Scores
 from lowerbound.words import counted, number
 
 CALIBRATE = ("validation", "test", "none")
+ENOUGH = {"importance": 1000, "regret": 1000}  # normal images that set the threshold of a slow score, at most
 ABOUT = {
     "elbo": "The elbo finds what is odd within one kind of images; simpler images of another kind may have a better "
     "one than the model's own (Nalisnick et al., 2019): for those take the regret.",
@@ -53,7 +54,8 @@ def score(
         samples: latents of each image.
         images: only so many of the data, the first.
         false_alarms: the rate at which normal images may be flagged, see `lowerbound.metrics.threshold`.
-        calibrate: the split of the run whose images are normal, and not scored here; "none" sets no threshold.
+        calibrate: the split of the run whose images are normal, and not scored here: all of them, or the first 1,000
+            for importance and regret, which are slow; "none" sets no threshold.
         anomalous: labels of the data that are anomalous, such as "1,7".
         against: other data, all of them anomalous.
         seed: of the noise.
@@ -63,7 +65,7 @@ def score(
     the rate is not between 0 and 1; UsageError or DataError where data are not of the run's shape or range.
     """
     _check(method, images, false_alarms)
-    normal = _calibration(run, calibrate, data)
+    normal = _calibration(run, calibrate, data, method)
     parts = [given(run, which).first(images) for which in ([data] if against is None else [data, against])]
     odd = _odd(parts, anomalous)
     notes = [note for part in parts for note in part.notes] + [ABOUT[method], *_about_likelihood(run, method)]
@@ -112,7 +114,7 @@ def _about_likelihood(run: Run, method: str) -> list[str]:
     return [f"What is scored is {note}: scores rank images, and are no −log p(x)."] if note else []
 
 
-def _calibration(run: Run, calibrate: str, data: Any) -> Given | None:
+def _calibration(run: Run, calibrate: str, data: Any, method: str) -> Given | None:
     """Take the images that the threshold is set by; raises UsageError where there are none."""
     if calibrate not in CALIBRATE:
         raise UsageError(f"calibrate is {calibrate!r}: it must be one of {', '.join(CALIBRATE)}.")
@@ -127,7 +129,7 @@ def _calibration(run: Run, calibrate: str, data: Any) -> Given | None:
             f"{run.path} has no {calibrate} images, by which the threshold could be set. Calibrate by another split "
             "(test, where other data are scored), or by none, which gives scores and flags nothing."
         )
-    return own(run, calibrate)
+    return own(run, calibrate).first(ENOUGH.get(method))
 
 
 def _odd(parts: list[Given], anomalous: str | Sequence[int | str] | None) -> Tensor | None:
