@@ -196,8 +196,13 @@ def test_numbers_that_do_not_compare_are_said(
     """Of two runs that differ in this one thing, and in a setting."""
     changes = {file: change if callable(change) else lambda known: known.update(change)}
     second = other("second", **{"spec": lambda spec: spec["train"].update(lr=0.5), **changes})
-    warnings = found(capsys, group / "seed-0", second)["warnings"]
+    known = found(capsys, group / "seed-0", second)
+    warnings = known["warnings"]
     assert len(warnings) == 1
+    assert known["comparable"] is not ("do not compare" in warnings[0] or "not the same" in warnings[0]
+                                       or "no number" in warnings[0])  # fmt: skip
+    compared = lowerbound.compare(group / "seed-0", second)
+    assert len(compared.points()) == (0 if not known["comparable"] else 1 if change is of_a_point else 2)
     assert re.search(words, warnings[0]), warnings[0]
     assert warnings[0] in said(capsys, group / "seed-0", second)
 
@@ -248,7 +253,7 @@ def test_a_page_in_another_folder_leads_to_the_reports(
 ) -> None:
     """Through names that are neither HTML nor a link as they are, and which stay text."""
     name = f"{HOSTILE.replace('/', '')} #1 100%"
-    second = other(name, data=lambda known: known.update(name=HOSTILE))
+    second = other(name, env=lambda known: known.update(recipe=HOSTILE))
     out = group.parent / "pages" / "a b" / "all.html"
     said(capsys, group, second, "--out", out)
     read = Reader(out.read_text("utf-8"))

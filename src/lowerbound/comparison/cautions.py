@@ -15,12 +15,19 @@ KINDS = {
 }
 
 
-def cautions(rows: Sequence[Row], unfinished: Sequence[Run], split: str) -> list[str]:
-    """Say why numbers of the rows do not compare, and which runs are not among them."""
+def incomparable(rows: Sequence[Row], split: str) -> list[str]:
+    """Say why distortion and elbo of the rows are not the same numbers; nothing where they are."""
     other = _of_the_data(rows)
     said = [other] if other else _of_preparation(rows, split)
-    said += [_of_likelihoods(rows, split), _of_points(rows), _of_estimates(rows, split)]
-    return [text for text in (*said, *(_of_unfinished(run) for run in unfinished)) if text]
+    return [text for text in (*said, _of_kinds(rows, split)) if text]
+
+
+def cautions(rows: Sequence[Row], unfinished: Sequence[Run], split: str) -> list[str]:
+    """Say what else must be known of rows whose numbers are the same, and which runs are not among them."""
+    apart = _apart(rows, lambda run: run.data["images"]["train"], lambda run: f"{run.data['images']['train']:,}")
+    said = [f"The runs were trained on different numbers of examples: {apart}." if apart else ""]
+    said += [_of_families(rows, split), _of_points(rows), _of_estimates(rows, split)]
+    return [text for text in (*said, *map(_of_unfinished, unfinished)) if text]
 
 
 def _apart(rows: Sequence[Row], of: Callable[[Run], Any], show: Callable[[Run], str]) -> str:
@@ -65,8 +72,6 @@ def _of_preparation(rows: Sequence[Row], split: str) -> list[str]:
     sizes = _sizes(*held)
     if apart := _apart(rows, sizes, sizes):
         found.append(f"The {split} splits are not the same images: {apart}.")
-    elif apart := _apart(rows, lambda run: run.data["images"]["train"], lambda run: f"{run.data['images']['train']:,}"):
-        found.append(f"The runs were trained on different numbers of examples: {apart}.")
     told = {"kind", "path", "labels", "binarise", "validation", "test"}
     for key in sorted({key for row in rows for key in row.first.spec["data"]} - told):
         value = _argument(key)
@@ -90,19 +95,31 @@ def _kind(run: Run, split: str) -> str:
     return "probability" if "bits_per_dimension" in run.metrics[split] else "density"
 
 
-def _of_likelihoods(rows: Sequence[Row], split: str) -> str:
-    """Compare only numbers of one kind; of one kind families differ in more than how good they are."""
+def _of_kinds(rows: Sequence[Row], split: str) -> str:
+    """Compare only numbers of one kind; cross-entropies of several families have nothing in common."""
     if apart := _apart(rows, lambda run: _kind(run, split), lambda run: _named(run, split)):
         return f"What is scored is not the same kind of number, and distortion and elbo do not compare: {apart}."
-    apart = _apart(rows, lambda run: run.metrics["likelihood"]["name"], lambda run: run.metrics["likelihood"]["name"])
-    if not apart:
+    if _kind(rows[0].first, split) in ("probability", "density") or not (apart := _families(rows)):
         return ""
-    if _kind(rows[0].first, split) in ("probability", "density"):
-        return (
-            f"The likelihoods differ: {apart}. Elbos compare, each being a bound of log p(x) of the same pixels; a "
-            "distortion also tells how much noise its family allows."
-        )
     return f"The likelihoods differ, and what is scored is none, so that distortion and elbo do not compare: {apart}."
+
+
+def _of_families(rows: Sequence[Row], split: str) -> str:
+    """Say that likelihoods of one kind differ in more than how good they are."""
+    kinds = {_kind(row.first, split) for row in rows}
+    if kinds not in ({"probability"}, {"density"}) or not (apart := _families(rows)):
+        return ""
+    return (
+        f"The likelihoods differ: {apart}. Elbos compare, each being a bound of log p(x) of the same pixels; a "
+        "distortion also tells how much noise its family allows."
+    )
+
+
+def _families(rows: Sequence[Row]) -> str:
+    def name(run: Run) -> str:
+        return str(run.metrics["likelihood"]["name"])
+
+    return _apart(rows, name, name)
 
 
 def _named(run: Run, split: str) -> str:

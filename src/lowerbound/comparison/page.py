@@ -30,8 +30,8 @@ STYLE = """
 .links a:hover use, .links a:focus-visible use { stroke: var(--ink); stroke-width: 2.5px; }
 .links a:focus-visible { outline: 2px solid var(--ink); }
 td a { display: inline-block; padding: .2rem 0; }
-td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 7rem; }
-td.long { white-space: normal; overflow-wrap: anywhere; max-width: 18rem; }
+td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
+td.long { white-space: normal; overflow-wrap: anywhere; min-width: 6rem; max-width: 18rem; }
 """
 READING = """<h2>How to read this page</h2>
 <p class="formula">elbo = −(distortion + rate)</p>

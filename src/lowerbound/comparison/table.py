@@ -9,7 +9,7 @@ from typing import Any, final
 from matplotlib.figure import Figure
 
 from lowerbound import figures
-from lowerbound.comparison.cautions import cautions
+from lowerbound.comparison.cautions import cautions, incomparable
 from lowerbound.comparison.rows import Row, found, rows_of, split_of
 from lowerbound.errors import UsageError
 from lowerbound.run import Run
@@ -37,7 +37,8 @@ class Comparison:
         unfinished: runs that are left out.
         split: that all rows were measured on.
         differences: the keys of the specs that differ, each with its value in every row, None where a spec lacks it.
-        warnings: what may not be compared, in words.
+        warnings: what may not be compared and what else must be known, in words.
+        comparable: whether distortion and elbo are the same kind of number, of the same images, in all rows.
         over: what a sweep varies, where the runs are those of one.
         path: the folder of that sweep.
     """
@@ -47,6 +48,7 @@ class Comparison:
     split: str
     differences: dict[str, list[Any]]
     warnings: list[str]
+    comparable: bool
     over: str | None = None
     path: Path | None = None
 
@@ -58,6 +60,7 @@ class Comparison:
             "unfinished": [str(run.path) for run in self.unfinished],
             "differences": self.differences,
             "warnings": self.warnings,
+            "comparable": self.comparable,
         }
 
     def table(self) -> tuple[list[str], list[list[str]]]:
@@ -65,10 +68,12 @@ class Comparison:
         columns = {"run": [row.name for row in self.rows]}
         if self.spread:
             columns["seeds"] = [str(len(row.runs)) for row in self.rows]
-        columns |= {head: cells for head, cells in self._facts().items() if len(set(cells)) > 1}
+        facts = {head: cells for head, cells in self._facts().items() if len(set(cells)) > 1}
+        columns |= {"β": facts.pop("β")} if "β" in facts else {}
         for name, head in FIGURES.items():
             if any(name in row.figures for row in self.rows):
                 columns[head] = [figure(row, name) for row in self.rows]
+        columns |= facts
         columns["training"] = [MISSING if row.seconds is None else duration(row.seconds) for row in self.rows]
         return list(columns), [list(line) for line in zip(*columns.values(), strict=True)]
 
@@ -114,10 +119,13 @@ class Comparison:
         return figures.overlay({row.name: [run.history for run in row.runs] for row in self.rows})
 
     def points(self, links: Mapping[str, str] | None = None) -> list[figures.Point]:
-        """Give the rows as points of rate and distortion: those that have both, with links by the rows' names."""
+        """Give the rows as points of rate and distortion, with links by the rows' names: those that have both.
+
+        There are none where the rows do not compare.
+        """
         links = links or {}
-        some = []
-        for row in self.rows:
+        some: list[figures.Point] = []
+        for row in self.rows if self.comparable else ():
             rate, distortion, elbo = (row.spread(name) for name in ("rate", "distortion", "elbo"))
             if rate is not None and distortion is not None and elbo is not None:
                 some.append(figures.Point(row.name, rate, distortion, elbo, links.get(row.name), row.value))
@@ -160,7 +168,9 @@ def _compared(
     split = split_of(finished)
     rows = rows_of(finished, split, points)
     over, path = (None, None) if group is None else (group.over, group.folder)
-    return Comparison(rows, unfinished, split, differences(rows), cautions(rows, unfinished, split), over, path)
+    apart = incomparable(rows, split)
+    warnings = [*apart, *cautions(rows, unfinished, split)]
+    return Comparison(rows, unfinished, split, differences(rows), warnings, not apart, over, path)
 
 
 def differences(rows: Sequence[Row]) -> dict[str, list[Any]]:
