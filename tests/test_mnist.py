@@ -115,7 +115,7 @@ def test_evaluate_in_words(mnist: Path) -> None:
     """The whole of it: a cross-entropy has no log p(x), and its codes and samples are measured all the same."""
     test, text = metrics(mnist)["test"], said("evaluate", mnist)
     assert text.startswith(f"{mnist}, test split, from the best weights (step 300)\n")
-    assert re.search(rf"^elbo +{test['elbo']:.2f} ± {test['standard_error']['elbo']:.2f} nats *$", text, re.M)
+    assert re.search(rf"^ *elbo +{test['elbo']:.2f} ± {test['standard_error']['elbo']:.2f} nats *$", text, re.M)
     assert "10,000 images of 1×28×28" in text
     for title in ("Ledger", "The aggregate posterior", "Samples", "What was found"):
         assert f"\n{title}" in text

@@ -88,7 +88,7 @@ def test_a_recipe_comes_to_its_report(
         lines = [progress.line(record, job, 1.0, 0) for record in job.steps()]
         run = job.finish()
     command.evaluate(cli.Evaluate(str(run.path), measure=("ledger",)))
-    told = re.findall(r"^(elbo|distortion|loss) +[-−\d]", capsys.readouterr().out, re.M)
+    told = re.findall(r"^ *(elbo|distortion|loss) +[-−\d]", capsys.readouterr().out, re.M)
     lines.append(" ".join(told))
     found, page = run.metrics["test"], (run.path / "report.html").read_text()
     card = (run.path / "README.md").read_text()

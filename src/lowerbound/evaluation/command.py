@@ -2,11 +2,11 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, final
 
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from lowerbound import verbs
@@ -18,8 +18,6 @@ from lowerbound.progress import PLAIN_EVERY, console
 
 if TYPE_CHECKING:
     from lowerbound import cli
-
-WIDTH = 118  # of a table where there is no terminal
 
 
 def evaluate(args: "cli.Evaluate") -> None:
@@ -56,13 +54,22 @@ def evaluate(args: "cli.Evaluate") -> None:
 
 
 def _print(section: Section) -> None:
-    table = Table(title=section.title, title_justify="left", box=None, show_header=False, pad_edge=False)
-    for row in section.rows:
-        table.add_row(*map(Text, row))
-    console.print()
-    console.print(table, width=None if console.is_terminal else WIDTH)
+    verbs.say(f"\n{section.title}")
+    for line in columns(section.rows):
+        verbs.say(f"  {line}")
     for note in section.notes:
-        verbs.say(f"  {note}")
+        verbs.say(f"  * {note}")
+
+
+def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Write rows of cells under one another; no cell is broken, and the last ones are as long as they are.
+
+    Example:
+        >>> columns([("a", "long one", "b"), ("more", "c", "d"), ("e", "f")])
+        ['a     long one  b', 'more  c         d', 'e     f']
+    """
+    widths = [max((len(row[i]) for row in rows if i + 1 < len(row)), default=0) for i in range(max(map(len, rows)))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows]
 
 
 def _tell(found: Diagnosis) -> None:

@@ -34,8 +34,8 @@ class Decomposed(Term):
     of the N training images: these numbers depend on the size of the blocks.
 
     Raises UsageError where q does not factorise into its coordinates or has no density, for several groups of latents,
-    for "mss" in training on batches of one image, and in training where batch norm in the encoder connects the examples:
-    q(z|x_j) would then be another one in each batch, and their mean not q(z).
+    and in training for "mss" on batches of one image, and where batch norm in the encoder connects the examples: q(z|x_j)
+    would then be another one in each batch, and their mean not q(z).
 
     Reference: Isolating sources of disentanglement in variational autoencoders (Chen et al., 2018).
 
@@ -72,9 +72,9 @@ class Decomposed(Term):
         """Refuse an encoder whose posterior of one image depends on the others of the batch; else give `forward`."""
         if model.training and "batch norm" in unsteady(getattr(model, "posterior", model)):
             raise UsageError(
-                "The decomposed KL takes q(z) to be the mean of q(z|x) over all images, and while training, batch norm in "
-                "the encoder makes q(z|x) of one image depend on the others of a batch: set norm of the posterior's net "
-                "to none or layer, take another posterior than bn-gaussian, or the term kl."
+                "The decomposed KL takes q(z) to be the mean of q(z|x) over all images, and while training, batch norm "
+                "in the encoder makes q(z|x) of one image depend on the others of a batch: set norm of the posterior's "
+                "net to none or layer, take another posterior than bn-gaussian, or the term kl."
             )
         return self.forward(trace, step)
 
