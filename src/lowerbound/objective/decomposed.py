@@ -34,8 +34,8 @@ class Decomposed(Term):
     of the N training images: these numbers depend on the size of the blocks.
 
     Raises UsageError where q does not factorise into its coordinates or has no density, for several groups of latents,
-    and in training for "mss" on batches of one image, and where batch norm in the encoder connects the examples: q(z|x_j)
-    would then be another one in each batch, and their mean not q(z).
+    and in training for "mss" on batches of one image, and where batch norm in the encoder connects the examples:
+    q(z|x_j) would then be another one in each batch, and their mean not q(z).
 
     Reference: Isolating sources of disentanglement in variational autoencoders (Chen et al., 2018).
 
