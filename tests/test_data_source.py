@@ -139,6 +139,17 @@ def test_dynamic_draws_have_the_grey_values_as_means() -> None:
     assert (error <= 6 * (p[0] * (1 - p[0])).sqrt() / sqrt(n)).all()  # exact at p = 0 and 1
 
 
+def test_every_training_image_is_seen_once_as_it_is_drawn() -> None:
+    grey_ones = torch.rand(50, 1, 3, 3)
+    source = tensor(grey_ones, labels=torch.arange(50), binarise="dynamic", validation=0, test=0)
+    x, rows = (torch.cat(parts) for parts in zip(*source.seen(7), strict=True))
+    assert sorted(rows.tolist()) == list(range(50))
+    assert set(x.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(x[grey_ones[rows] == 1.0], torch.ones(int((grey_ones == 1.0).sum())))
+    plain = tensor(grey_ones, labels=torch.arange(50), validation=0, test=0)
+    assert torch.equal(torch.cat([part for part, _ in plain.seen(7)]), plain.train.images())
+
+
 @pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
 def test_dynamic_keeps_training_grey_and_fixes_the_rest(kind: torch.dtype) -> None:
     x = grey(300) if kind == torch.uint8 else grey(300).float() / 255

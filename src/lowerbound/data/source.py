@@ -136,6 +136,24 @@ class Source:
         starts = range(0, len(part), size)
         return ((part.images(s, s + size), part.targets(s, s + size)) for s in starts)
 
+    def seen(
+        self, size: int = 500, *, seed: int = 0
+    ) -> Iterator[tuple[Float32[Tensor, "b *shape"], Int64[Tensor, " b"] | None]]:
+        """Go through every training image once as a training sees them: where they are binarised anew, by a draw.
+
+        The order is that of `blocks`, or with ``binarise="dynamic"`` that of the stream's first epoch.
+
+        Example:
+            >>> from lowerbound.data import tensor
+            >>> source = tensor(torch.rand(10, 1, 2, 2), binarise="dynamic", validation=0, test=0)
+            >>> sorted(set(next(source.seen())[0].flatten().tolist()))
+            [0.0, 1.0]
+        """
+        if self.binarise != "dynamic":
+            return self.blocks("train", size)
+        n = len(self.train)
+        return (self.batch(s, min(size, n - s), seed=seed) for s in range(0, n, size))
+
     def to(self, device: str | torch.device) -> "Source":
         """Give the same data with their tensors on a device; a tensor that splits share is moved once."""
         moved: dict[int, Tensor] = {}
