@@ -37,7 +37,7 @@ def _section(c: Content, name: str, section: Mapping[str, Any]) -> str:
         return f"<h3>No {escape(name)}</h3><p>{escape(section['refused'])}</p>"
     cells = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in section["rows"])
     rows = "".join(f"<tr>{row}</tr>" for row in cells)
-    table = f'<div class="wide"><table><tbody>{rows}</tbody></table></div>' if rows else ""
+    table = f'<div class="wide"><table class="words"><tbody>{rows}</tbody></table></div>' if rows else ""
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in section["notes"])
     pictures = [Picture(p["title"], p["caption"], Path(c.figures) / p["file"]) for p in section["pictures"]]
     return f"<h3>{escape(section['title'])}</h3>{table}{notes}{shown(c, pictures)}"
