@@ -206,6 +206,23 @@ def coverage(found: Result) -> str:
     return table([*head, "intervals that held log p(x)", "draws of k̂ < ½", "of these, held"], rows)
 
 
+def anomaly(found: Result) -> str:
+    """Area under the ROC curve of each score: a row for each digit that is normal, their mean, and between sets."""
+    digits, sets = found["one digit against the rest"], found["between sets"]
+    methods = list(digits["mean area"])
+
+    def row(name: str, each: Result) -> list[str]:
+        cells = [each[method] for method in methods]
+        spans = ["" if c["low"] is None else f" ({c['low']:.3f}–{c['high']:.3f})" for c in cells]
+        return [name, *(f"{c['value']:.3f}{span}" for c, span in zip(cells, spans, strict=True))]
+
+    rows = [row(digit, each) for digit, each in digits["each"].items()]
+    rows.append(["mean", *(f"{value:.3f}" for value in digits["mean area"].values())])
+    head = ["area (95 % interval)", *methods]
+    between = [row(name.removesuffix(" anomalous"), each) for name, each in sets.items()]
+    return table([f"the digit that is normal, {head[0]}", *methods], rows) + "\n\n" + table(head, between)
+
+
 WRITERS: dict[str, Callable[[Result], str]] = {
     "throughput": throughput,
     "quality-mlp": quality,
@@ -223,6 +240,7 @@ WRITERS: dict[str, Callable[[Result], str]] = {
     "classifier": classifier,
     "prdc": prdc,
     "coverage": coverage,
+    "anomaly": anomaly,
 }
 
 

@@ -1,8 +1,8 @@
 """How unusual an image is to a model, a threshold with a known rate of false alarms, and the area under the ROC curve.
 
 A higher score is more anomalous, whatever the method. Likelihoods of images are known to call simpler images of
-another kind more likely than the model's own (Nalisnick et al., 2019): the elbo and log p(x) find what is wrong within
-one kind of images, such as another digit; the likelihood regret was made for images of another kind.
+another kind more likely than the model's own (Nalisnick et al., 2019): the elbo and log p(x) find what is odd within
+one kind of images; the likelihood regret, which takes much longer, was made for images of a kind that was not seen.
 """
 
 import math

@@ -26,8 +26,8 @@ ABOUT = {
     "likely than the model's own (Nalisnick et al., 2019): for those take the regret.",
     "reconstruction": "The reconstruction finds what the decoder cannot draw, whatever the rate it costs; a model with "
     "many latents may draw what it has not seen.",
-    "regret": "The regret finds images for which the encoder is far from the best posterior, mostly those of another "
-    "kind; what is odd within one kind the elbo finds better, and faster.",
+    "regret": "The regret finds images for which the encoder is far from the best posterior: those of a kind that it "
+    "has not seen, simple ones too. It takes much longer than the others, and says little of images of a known kind.",
 }
 
 
