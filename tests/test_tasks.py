@@ -359,6 +359,15 @@ def test_nan_is_a_missing_pixel_and_a_file_is_a_mask(run: Run, tmp_path: Path) -
     assert np.array_equal(both.missing[0, 0].numpy(), np.isnan(x[2, 0]) | np.eye(8, dtype=bool))
 
 
+def test_chains_that_hardly_moved_are_named(run: Run) -> None:
+    settings: dict[str, Any] = {"missing": "left", "images": [4], "draws": 2, "warmup": 1}
+    (label,) = run.source.test.targets(4, 5).tolist()  # type: ignore[union-attr]
+    few, none = lowerbound.impute(run, steps=9, **settings), lowerbound.impute(run, steps=0, **settings)
+    assert any(f"chains of image 4 ({label}) moved fewer than 10 times" in note for note in few.notes)
+    assert any("No step was corrected" in note for note in none.notes)
+    assert not any("moved" in note for note in lowerbound.impute(run, steps=100, **settings).notes)
+
+
 def test_masks_hide_what_they_say() -> None:
     shape = (2, 6, 8)
     for kind, share in (("left", 0.5), ("right", 0.5), ("top", 0.5), ("bottom", 0.5), ("centre", 1 / 3)):

@@ -325,7 +325,7 @@ class Impute:
     """How many images, where it is not said which."""
     draws: int = 5
     """Of each image, each from a chain of its own."""
-    steps: int = 500
+    steps: int = 1000
     """Of each chain."""
     warmup: int = 50
     """Steps before, which accept every proposal."""

@@ -41,7 +41,7 @@ def impute(
     missing: Bool[Tensor, "..."],
     *,
     draws: int = 5,
-    steps: int = 500,
+    steps: int = 1000,
     warmup: int = 50,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,

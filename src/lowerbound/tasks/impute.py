@@ -22,7 +22,7 @@ from lowerbound.tasks.given import Given, Progress, given, own, silent
 
 KINDS = ("left", "right", "top", "bottom", "centre", "random:0.5")
 SHOWN = 5  # draws of each image in the picture
-FEW = 0.01  # of its proposals accepted: such a chain has hardly moved
+FEW = 10  # moves on average: such chains have hardly left where they began
 
 
 @final
@@ -70,7 +70,7 @@ def impute(
     missing: str | np.ndarray | Tensor | None = None,
     images: int | Sequence[int] = 6,
     draws: int = 5,
-    steps: int = 500,
+    steps: int = 1000,
     warmup: int = 50,
     seed: int = 0,
     progress: Progress = silent,
@@ -105,7 +105,7 @@ def impute(
         progress=lambda done, total: progress("imputing", done, total),
     )  # fmt: skip
     names = [part.titled(i) for i in chosen]
-    return Filled(names, part.split.rows[chosen], x, masked, found, _notes(run, part, names, found))
+    return Filled(names, part.split.rows[chosen], x, masked, found, _notes(run, part, names, found, steps))
 
 
 def _chosen(part: Given, images: int | Sequence[int]) -> list[int]:
@@ -118,17 +118,18 @@ def _chosen(part: Given, images: int | Sequence[int]) -> list[int]:
     return rows
 
 
-def _notes(run: Run, part: Given, names: list[str], found: Imputed) -> list[str]:
+def _notes(run: Run, part: Given, names: list[str], found: Imputed, steps: int) -> list[str]:
     notes = list(part.notes)
     if likelihood_note(run.model, run.source)["note"]:
         notes.append("The likelihood is a cross-entropy: missing pixels are drawn as 0 or 1, the mean is grey.")
     if found.acceptance is None:
         return [*notes, "No step was corrected: the draws follow the encoder's q, and not p(x_mis | x_obs)."]
-    stuck = [name for name, share in zip(names, found.acceptance.tolist(), strict=True) if share < FEW]
+    moves = (found.acceptance * steps).tolist()
+    stuck = [name for name, moved in zip(names, moves, strict=True) if moved < FEW]
     if stuck:
         notes.append(
-            f"Fewer than {FEW:.0%} of the proposals were accepted for {', '.join(stuck)}: these chains have hardly "
-            "moved, and their draws are not yet those of p(x_mis | x_obs). Take more steps."
+            f"The chains of {', '.join(stuck)} moved fewer than {FEW} times each, on average, and have hardly left "
+            "where they began: their draws are not yet those of p(x_mis | x_obs). Take more steps."
         )
     return notes
 
