@@ -21,6 +21,7 @@ from lowerbound.doctor import closed, command, grid
 from lowerbound.doctor.table import verdict
 from lowerbound.errors import ProofError, UsageError
 from lowerbound.metrics import bounds
+from lowerbound.metrics import importance as sampling
 from lowerbound.objective import (
     KL,
     Distortion,
@@ -167,6 +168,16 @@ def scaled(factor: float) -> Callable[..., Any]:
     return lambda right, *args, **kwargs: right(*args, **kwargs) * factor
 
 
+def shifted(parts: list[Tensor], by: float) -> list[Tensor]:
+    return [part + by for part in parts]
+
+
+def levelled(parts: list[Tensor]) -> list[Tensor]:
+    """Give each log weight as the mean of all: the log of their mean is then the mean of their logs."""
+    mean = torch.cat(parts).mean()
+    return [torch.full_like(part, float(mean)) for part in parts]
+
+
 PLANTED: dict[str, tuple[str, Callable[[Patch], None]]] = {
     "KL with the wrong sign": ("gaussian", lambda m: lazily(m, vae.Latent, "kl", lambda _, kl: -kl)),
     "KL as a mean over latents": ("gaussian", lambda m: lazily(m, vae.Latent, "kl", lambda t, kl: kl / t.z.shape[-1])),
@@ -218,13 +229,11 @@ PLANTED: dict[str, tuple[str, Callable[[Patch], None]]] = {
     ),
     "log p(x) without log K": (
         "importance",
-        lambda m: instead(m, bounds, "_importance", lambda right, *args: right(*args) + math.log(args[2])),
+        lambda m: instead(m, sampling, "_log_weights", lambda right, *args: shifted(right(*args), math.log(args[2]))),
     ),
     "the mean of logs for the log of the mean": (
         "finite",
-        lambda m: m.setattr(
-            bounds, "_importance", lambda model, image, k, *_: model(image, samples=k).log_w.mean().double()
-        ),
+        lambda m: instead(m, sampling, "_log_weights", lambda right, *args: levelled(right(*args))),
     ),
     "the bound without log K": (
         "bounds",
@@ -451,7 +460,7 @@ OWN: dict[str, tuple[str, Callable[[Patch], None]]] = {
     "log w without log q": ("bounds", lambda m: lazily(m, vae.Trace, "log_w", lambda t, w: w + t.latents[0].log_q)),
     "log p(x) divided by K twice": (
         "bounds",
-        lambda m: instead(m, bounds, "_importance", lambda right, *args: right(*args) - math.log(args[2])),
+        lambda m: instead(m, sampling, "_log_weights", lambda right, *args: shifted(right(*args), -math.log(args[2]))),
     ),
     "a bound that is none": ("bounds", lambda m: lazily(m, vae.Trace, "kl", lambda _, kl: kl - 3)),
     "a mean over the batch": ("shapes", lambda m: lazily(m, vae.Trace, "log_px", lambda _, log_px: log_px.mean(1))),

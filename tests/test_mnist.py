@@ -114,7 +114,7 @@ def test_evaluate_gives_the_figures_of_the_training_to_the_last_digit(mnist: Pat
 def test_evaluate_in_words(mnist: Path) -> None:
     """The whole of it: a cross-entropy has no log p(x), and its codes and samples are measured all the same."""
     test, text = metrics(mnist)["test"], said("evaluate", mnist)
-    assert text.startswith(f"{mnist}, test split, from the best weights (step 300)\n")
+    assert f"{mnist}, test split, from the best weights (step 300)\n\nLedger\n" in text
     assert re.search(rf"^ *elbo +{test['elbo']:.2f} ± {test['standard_error']['elbo']:.2f} nats *$", text, re.M)
     assert "10,000 images of 1×28×28" in text
     for title in ("Ledger", "The aggregate posterior", "Samples", "What was found"):

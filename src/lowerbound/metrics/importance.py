@@ -141,8 +141,9 @@ def mean_of_split(elbo: Float[Tensor, "N"], log_p: Float[Tensor, "n"]) -> tuple[
         log_p: log p̂ of those examined.
 
     Example:
-        >>> mean_of_split(torch.tensor([-100.0, -120.0, -140.0, -160.0]), torch.tensor([-99.0, -117.0, -138.0]))
-        (-127.75, 9.766...)
+        >>> value, error = mean_of_split(torch.tensor([-100.0, -120, -140, -160]), torch.tensor([-99.0, -117, -138]))
+        >>> round(value, 2), round(error, 2)
+        (-127.75, 9.77)
     """
     n, total = len(log_p), len(elbo)
     if not 0 < n <= total:
