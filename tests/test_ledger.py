@@ -232,3 +232,14 @@ def test_an_unfinished_run_and_a_density_of_vectors(tmp_path: Path) -> None:
     assert values["schedules"] == {"beta": None, "lambda": None, "capacity": None}
     assert values["conventions"] == []
     assert values["likelihood"]["density"] is True
+
+
+def test_a_model_that_gives_nan_has_no_figures(run: lowerbound.Run) -> None:
+    """One weight of the encoder is not a number: neither the ledger nor the count of latents in use says anything."""
+    broken = lowerbound.load(run.path)
+    with torch.no_grad():
+        next(broken.model.parameters()).fill_(math.nan)
+    with pytest.raises(UsageError, match=r"Of the test split elbo is nan.*the model gives NaN"):
+        measured(broken)
+    with pytest.raises(UsageError, match="codes are not all finite"):
+        evaluation.aggregate.measure(Subject(broken, "test"))

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from lowerbound import begin, job, metrics
+from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Section, Subject
 from lowerbound.metrics.bits import DENSITY, DISCRETE
 from lowerbound.run import noun
@@ -30,6 +31,8 @@ def measure(subject: Subject) -> Section:
     not finished); "prior" (the kind of fit, or None for that of the training); "conventions" (name, loss, factor, beta
     of each, see `lowerbound.metrics.conventions`; none without a β); and "bits_refused", in words, where there are no
     "bits_per_dimension".
+
+    Raises UsageError where a figure is not finite, as of a model that gives NaN.
     """
     run, settings = subject.run, subject.settings
     found = metrics.evaluate(
@@ -40,6 +43,7 @@ def measure(subject: Subject) -> Section:
         samples=settings.samples,
         seed=settings.seed,
     )
+    _finite(found, subject)
     known = {
         "split": subject.split,
         "data": {"name": run.data["name"], "shape": run.data["shape"], "noun": noun(run.data["shape"])},
@@ -53,6 +57,16 @@ def measure(subject: Subject) -> Section:
     if "bits_per_dimension" not in values:
         values["bits_refused"] = _no_bits(values)
     return Section("Ledger", values, [*_what(values), *_figures(values), *_elsewhere(values)], _notes(values))
+
+
+def _finite(found: dict[str, Any], subject: Subject) -> None:
+    """Raise UsageError where a figure is no number: neither a table nor JSON has a place for it."""
+    wrong = [name for name in metrics.headline(found) if not math.isfinite(found[name])]
+    if wrong:
+        raise UsageError(
+            f"Of the {subject.split} split {', '.join(f'{name} is {found[name]}' for name in wrong)}: the model gives "
+            "NaN or infinity, and there are no figures of it. Look at how the training went."
+        )
 
 
 def _likelihood(subject: Subject) -> dict[str, Any]:

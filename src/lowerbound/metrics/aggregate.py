@@ -23,6 +23,7 @@ def active_units(
     .. math:: \mathrm{Var}_x \, \mathbb E_{q(z_j|x)}[z_j] > 0.01 \, u_j
 
     Of one that is not, the KL tells whether it has collapsed to the prior or costs rate all the same: see `usage`.
+    Raises UsageError of fewer than two codes, and of codes that are not finite.
 
     Reference: Importance weighted autoencoders (Burda, Grosse and Salakhutdinov, 2016), where the prior has variance 1.
 
@@ -41,6 +42,11 @@ def active_units(
             f"Whether latents vary over the data cannot be told from {len(codes)} codes: give two or more."
         )
     codes = codes.detach().cpu().double()
+    if not bool(codes.isfinite().all()):
+        raise UsageError(
+            "The codes are not all finite, so which latents are in use cannot be told: the model gives NaN. Look at "
+            "how the training went."
+        )
     u = unit.detach().cpu().double() if isinstance(unit, Tensor) else unit
     return codes.var(dim=0) > threshold * u
 
