@@ -37,7 +37,7 @@ from lowerbound.errors import UsageError
 from lowerbound.evaluation import examine
 from lowerbound.metrics import disentanglement as scores
 from lowerbound.metrics.disentanglement import DisentanglementScore
-from lowerbound.metrics.disentanglement.base import checked
+from lowerbound.metrics.disentanglement.base import checked, halves
 from lowerbound.metrics.disentanglement.forest import one_sided
 from lowerbound.run import Run
 
@@ -546,6 +546,25 @@ def test_codes_and_factors_without_meaning_are_refused(name: str, case: str) -> 
     codes, factors, words = WRONG[case]
     with pytest.raises(UsageError, match=words):
         bare(EVERY[name])(codes, factors)
+
+
+PROBED = {
+    "explicitness": scores.explicitness,
+    "forest": scores.dci,
+    "boosting": partial(scores.dci, probe="boosting"),
+    "infomec": scores.infomec,
+}
+
+
+@pytest.mark.parametrize("name", PROBED)
+def test_a_factor_that_the_images_of_a_fit_do_not_vary_in_is_refused(name: str) -> None:
+    """Of 40 images one differs, and it is among those that judge: no probe could learn it, and DCI would be 1."""
+    fitted, judging = halves(40, seed=0)
+    assert len(fitted) == 20
+    factors = torch.stack([torch.arange(40) % 4, (torch.arange(40) == judging[0]).long()], 1)
+    codes = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(UsageError, match="Factor 1 has the same value in all 20 images that its probe is fitted to"):
+        PROBED[name](codes, factors, seed=0)
 
 
 def bare(score: Callable[..., Any]) -> Callable[..., Any]:

@@ -64,6 +64,16 @@ def halves(n: int, seed: int) -> tuple[Int64[Tensor, " t"], Int64[Tensor, " e"]]
     return order[: n // 2], order[n // 2 :]
 
 
+def learnable(factors: Int64[Tensor, "t F"]) -> None:
+    """Raise UsageError where the rows that a probe is fitted to have one value of a factor only: it learns nothing."""
+    for f, column in enumerate(factors.T):
+        if len(column.unique()) < 2:
+            raise UsageError(
+                f"Factor {f} has the same value in all {len(column)} images that its probe is fitted to: give more "
+                "images, or leave it out."
+            )
+
+
 def gap(matrix: Float64[Tensor, "D F"]) -> Float64[Tensor, " F"]:
     """Give for each factor how far its best latent is above its second best."""
     best = matrix.topk(2, dim=0).values

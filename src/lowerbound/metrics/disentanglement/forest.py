@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
-from lowerbound.metrics.disentanglement.base import checked, halves
+from lowerbound.metrics.disentanglement.base import checked, halves, learnable
 from lowerbound.metrics.disentanglement.probes import scikit, version
 
 # every setting that decides is said, so that another default of another version changes nothing unsaid
@@ -77,7 +77,7 @@ def dci(
         seed: of halves and trees.
         progress: is told how many factors are done.
 
-    Raises UsageError where scikit-learn is missing.
+    Raises UsageError where scikit-learn is missing, or a factor has one value in the half that probes are fitted to.
     """
     z, v = checked(codes, factors)
     if probe not in PROBES:
@@ -85,6 +85,7 @@ def dci(
     name, arguments = PROBES[probe]
     ensemble = getattr(scikit("ensemble"), name)
     train, test = halves(len(z), seed)
+    learnable(v[train])
     importance, accuracy = [], []
     for k, column in enumerate(v.T):
         model = ensemble(**arguments, random_state=seed % 2**32)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
-from lowerbound.metrics.disentanglement.base import checked, halves
+from lowerbound.metrics.disentanglement.base import checked, halves, learnable
 from lowerbound.metrics.disentanglement.information import entropies
 from lowerbound.metrics.disentanglement.probes import logistic, scikit, version
 
@@ -66,7 +66,8 @@ def infomec(
         neighbours: of the estimator of information.
         seed: of halves and of the estimator's tiny noise, which parts codes that are equal.
 
-    Raises UsageError where scikit-learn is missing, or no latent varies.
+    Raises UsageError where scikit-learn is missing, no latent varies, or a factor has one value in the half that
+    probes are fitted to.
     """
     z, v = checked(codes, factors, least=1)
     if neighbours < 1:
@@ -104,6 +105,7 @@ def _neighbours(
 def _explicit(z: Float64[Tensor, "N D"], v: Int64[Tensor, "N F"], seed: int) -> Float64[Tensor, " F"]:
     """The share of each factor's entropy that a linear probe takes away, on held-out images."""
     train, test = halves(len(z), seed)
+    learnable(v[train])
     shares = []
     for column in v.T:
         known = test[torch.isin(column[test], column[train])]  # of another value neither can say anything

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
-from lowerbound.metrics.disentanglement.base import DisentanglementScore, checked, halves
+from lowerbound.metrics.disentanglement.base import DisentanglementScore, checked, halves, learnable
 
 STEPS = 200  # of a probe's optimiser at most; more of them changes a probability, and hardly a guess
 
@@ -86,10 +86,12 @@ def explicitness(codes: Float[Tensor, "N D"], factors: Int[Tensor, "N F"], *, se
 
     ``each`` is of each factor; ``matrix`` holds the same in one row.
 
-    Raises UsageError where scikit-learn is missing, or no value of a factor is in both halves.
+    Raises UsageError where scikit-learn is missing, a factor has one value in the half that the probe is fitted to, or
+    no value of a factor is in both halves.
     """
     z, v = checked(codes, factors, least=1)
     train, test = halves(len(z), seed)
+    learnable(v[train])
     means, settings = [], {}
     for k, column in enumerate(v.T):
         probe = logistic(z[train], column[train], z[test])
