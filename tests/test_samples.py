@@ -318,6 +318,13 @@ def test_wrong_sets_are_refused(name: str) -> None:
         measure(x[:1], x)
 
 
+def test_features_that_are_no_table_are_refused() -> None:
+    x = normal(60, 3, 1)
+    for a, b in ((x, x[:, 0]), (x[:, 0], x), (x[:, :, None], x[:, :, None])):
+        with pytest.raises(UsageError, match=r"\(number, features\) is needed of each"):
+            sets.pair.__wrapped__(a, b)
+
+
 def test_what_is_too_few_is_said() -> None:
     x = normal(64, 64, 1)
     with pytest.raises(UsageError, match="64 features from 64 examples is singular"):

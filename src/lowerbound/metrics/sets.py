@@ -30,6 +30,11 @@ def pair(
         >>> a.dtype, b.shape
         (torch.float64, torch.Size([4, 3]))
     """
+    if x.ndim != 2 or y.ndim != 2:
+        raise UsageError(
+            f"The features are of the shapes {tuple(x.shape)} and {tuple(y.shape)}: (number, features) is needed of "
+            "each, a row for each example."
+        )
     if x.shape[1] != y.shape[1]:
         raise UsageError(
             f"Of one set each example has {x.shape[1]} features, of the other {y.shape[1]}: both must come from the "
