@@ -4,14 +4,12 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
-
 from lowerbound import figures
 from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Drawn, Section, Subject
 from lowerbound.metrics import Annealed, Annealing, Bracket, annealed_importance_sampling, bidirectional
 from lowerbound.metrics.annealed import LIMIT
+from lowerbound.metrics.weights import over_images
 from lowerbound.words import counted, with_error
 
 LOWER = (
@@ -77,7 +75,7 @@ def _lower(found: Annealed) -> dict[str, Any]:
     return {
         "images": found.log_mean.shape[0],
         "log_likelihood": float(found.log_mean.mean()),
-        "standard_error": _over_images(found.log_mean),
+        "standard_error": over_images(found.log_mean),
         "monte_carlo_error": float(found.error.square().sum().sqrt() / len(found.error)),
         "effective_chains": {"median": float(found.effective.median()), "least": float(found.effective.min())},
         "accepted": float(found.accepted.mean()),
@@ -91,7 +89,7 @@ def _bracket(found: Bracket) -> dict[str, Any]:
         "lower": float(found.lower.mean()),
         "upper": float(found.upper.mean()),
         "gap": float(found.gap.mean()),
-        "gap_standard_error": _over_images(found.gap),
+        "gap_standard_error": over_images(found.gap),
         "limits": list(found.mean_limits()),
         "level": LIMIT,
         "accepted": [float(way.accepted.mean()) for way in (found.forward, found.reverse)],
@@ -141,7 +139,3 @@ def _picture(bracket: Bracket) -> Drawn:
     error = (bracket.forward.error.square() + bracket.reverse.error.square()).sqrt()
     caption = "The gap between the two estimates of each image; bars are the Monte Carlo error over chains."
     return Drawn("bracket", "Annealing", caption, figures.bracket(bracket.gap.tolist(), error.tolist()))
-
-
-def _over_images(values: Float[Tensor, "N"]) -> float | None:
-    return float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
