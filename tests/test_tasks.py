@@ -145,6 +145,10 @@ def test_what_cannot_be_imputed_is_refused() -> None:
     coupled = VAE(posterior.Gaussian(nets.MLP((5,)), 2), prior.Standard(2), Coupled())
     row = some.clone()
     row[2] = True
+    broken, lost = linear.model(exact=True), linear.model(exact=True)
+    with torch.no_grad():
+        for part in (broken.likelihood, lost.posterior):
+            next(part.parameters()).fill_(math.nan)
     for attempt, says in (
         (lambda: gibbs.impute(model, x, some & False), "nothing to impute"),
         (lambda: gibbs.impute(model, x, row), "Of image 2 all is missing"),
@@ -154,6 +158,8 @@ def test_what_cannot_be_imputed_is_refused() -> None:
         (lambda: gibbs.impute(model, x, some, steps=0, warmup=0), "one draw and step"),
         (lambda: gibbs.impute(point, x.float(), some), "point mass"),
         (lambda: gibbs.impute(coupled, x.float(), some), "MultivariateNormal, which does not factorise"),
+        (lambda: gibbs.impute(broken, x, some), "gives NaN"),
+        (lambda: gibbs.impute(lost, x, some), "gives NaN"),
     ):
         with pytest.raises(UsageError, match=says):
             attempt()
@@ -184,9 +190,15 @@ def test_neighbours_that_cannot_be_are_refused() -> None:
         ((torch.zeros(1, 2), torch.zeros(5, 2), 0), "k is 0"),
         ((torch.zeros(1, 2), torch.zeros(5, 3), 1), "no distance"),
         ((torch.zeros(1, 2), [], 1), "nothing among which"),
+        ((torch.zeros(1, 2), torch.full((5, 2), math.nan), 1), "have no nearest neighbour"),
     ):
         with pytest.raises(UsageError, match=says):
             explore.neighbours(*arguments)  # type: ignore[arg-type]
+
+
+def test_codes_that_are_no_numbers_have_no_place_in_a_plane() -> None:
+    with pytest.raises(UsageError, match="have no place in a plane"):
+        explore.pca(torch.full((5, 3), math.nan))
 
 
 # ---- on a run

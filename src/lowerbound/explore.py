@@ -12,6 +12,7 @@ from lowerbound.errors import UsageError
 from lowerbound.vae import Model
 
 BLOCK = 4096  # codes that are compared at a time
+NAN = "Some codes, or images, are not numbers, and {what}: the model gives NaN, or was given it."
 
 
 def embed(
@@ -98,13 +99,16 @@ def decode(model: Model, z: Float[Tensor, "*B D"], batch: int = 500) -> Float[Te
 def pca(codes: Float[Tensor, "N D"]) -> tuple[Float[Tensor, "N 2"], list[float]]:
     """Project codes onto their two principal components; also gives the share of the variance each holds.
 
-    Where there are fewer than two (one code, or one latent), the rest is 0.
+    Where there are fewer than two (one code, or one latent), the rest is 0. Raises UsageError where a code is not
+    finite.
 
     Example:
         >>> plane, shares = pca(torch.tensor([[1.0, 0, 0], [-1.0, 0, 0], [0, 0.5, 0]]))
         >>> plane.shape, shares[0] > shares[1]
         (torch.Size([3, 2]), True)
     """
+    if not bool(codes.isfinite().all()):
+        raise UsageError(NAN.format(what="have no place in a plane"))
     centred = (codes - codes.mean(0)).double()
     _, s, v = torch.linalg.svd(centred, full_matrices=False)
     v = v * v.gather(1, v.abs().argmax(1, keepdim=True)).sign()  # a direction's sign is free: fix it
@@ -142,7 +146,8 @@ def neighbours(
 
     It takes images as well, whose pixels are compared. Codes may come in blocks, and of a tensor a block is compared at
     a time: distances to all are never held. Of codes that are equally far the first come first. There are fewer than k
-    columns where there are fewer codes. Raises UsageError where k is below 1, nothing is there, or shapes differ.
+    columns where there are fewer codes. Raises UsageError where k is below 1, nothing is there, shapes differ, or a
+    distance is not a number.
 
     Example:
         >>> far, rows = neighbours(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0], [9.0, 9.0]]), 2)
@@ -159,6 +164,8 @@ def neighbours(
             raise UsageError(f"A query of shape {tuple(query.shape[1:])} has no distance to {tuple(block.shape[1:])}.")
         # not by a product of matrices: of close neighbours it would leave the rounding only
         d = torch.cdist(query.flatten(1), block.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
+        if bool(d.isnan().any()):
+            raise UsageError(NAN.format(what="have no nearest neighbour"))
         far, rows = torch.cat([far, d], 1), torch.cat([rows, _numbers(seen, d)], 1)
         best = far.argsort(dim=1, stable=True)[:, :k]
         far, rows = far.gather(1, best), rows.gather(1, best)

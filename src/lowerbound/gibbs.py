@@ -61,7 +61,8 @@ def impute(
     estimate of each z kept, which is exact too.
 
     Raises UsageError where the model is no `VAE`, the posterior is a point mass, p(x|z) does not factorise into
-    pixels, nothing is missing or an image entirely, a seen pixel is not a number, or shapes differ.
+    pixels, nothing is missing or an image entirely, a seen pixel is not a number, shapes differ, or the model gives
+    NaN.
 
     Reference: Stochastic backpropagation and approximate inference in deep generative models (Rezende, Mohamed and
     Wierstra, 2014); Leveraging the exact likelihood of deep latent variable models (Mattei and Frellsen, 2018).
@@ -144,7 +145,7 @@ class _Chains:
             self.z = model.prior().sample((1, draws * len(x)))
             self.px = _factorised(model.likelihood(self.z))
             seen = torch.where(missing, torch.zeros_like(x), x).repeat(draws, *[1] * (x.ndim - 1))
-            self.x = self._filled(seen, self.px.sample())
+            self.x = self._filled(seen, self._drawn())
         self.log_pz = model.prior().log_prob(self.z)
 
     def run(self, steps: int, warmup: int, tell: Callable[[int], None] | None) -> Imputed:
@@ -179,8 +180,14 @@ class _Chains:
         self.z = torch.where(accepted[..., None], z, self.z)
         self.log_pz = torch.where(accepted, log_pz, self.log_pz)
         self.px = self.model.likelihood(self.z)
-        self.x = self._filled(self.x, self.px.sample())
+        self.x = self._filled(self.x, self._drawn())
         return accepted[0].to(self.x)
+
+    def _drawn(self) -> Tensor:
+        """Draw every pixel of p(x|z)."""
+        if bool(self.px.mean.isnan().any()):
+            raise UsageError("The model gives NaN for pixels that are missing: look at how the training went.")
+        return self.px.sample()
 
     def _filled(self, x: Tensor, drawn: Tensor) -> Tensor:
         return torch.where(self.missing, drawn[0], x)
