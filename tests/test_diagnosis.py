@@ -17,7 +17,7 @@ from torch import Tensor
 
 import lowerbound
 from lowerbound import data, evaluation, gallery
-from lowerbound.evaluation import Settings, Subject, aggregate, diagnosis, ledger, likelihood
+from lowerbound.evaluation import Section, Settings, Subject, aggregate, diagnosis, ledger, likelihood
 from lowerbound.evaluation.diagnosis import Diagnosis, Finding, prior, training
 from lowerbound.evaluation.diagnosis import likelihoods as px
 from lowerbound.run import Run
@@ -327,11 +327,21 @@ def test_a_prior_that_does_not_match_the_codes_and_what_another_would_gain(
     best = gains[finding.values["best"]]
     assert best["gain"] == max(each["gain"] for each in gains.values()) > 4 * best["standard_error"]
     assert f"--fit {finding.values['best']}" in finding.advice
+    assert "reconstructions" not in finding.says  # nothing is said of samples that were not measured
     before = loose.metrics["test"]["elbo"]
     again = lowerbound.resume(loose.path, fit="mixture", progress=False)
     gained = again.metrics["fit"]["test"]["fitted"]["log_p"] - again.metrics["fit"]["test"]["trained"]["log_p"]
     assert gained == pytest.approx(gains["mixture"]["gain"], abs=1e-3)
     assert again.metrics["test"]["elbo"] - before == pytest.approx(gained, abs=5 * gains["mixture"]["standard_error"])
+
+
+@pytest.mark.parametrize(("samples", "says"), [(9.0, "samples are worse than"), (2.0, "samples are no worse than")])
+def test_samples_are_called_worse_where_their_distance_is(healthy: Run, samples: float, says: str) -> None:
+    """A prior may miss the codes, and its samples be as near to the data as reconstructions are."""
+    subject = Subject(healthy, "test")
+    values = {"samples": {"frechet": {"value": samples}}, "reconstructions": {"frechet": {"value": 3.0}}}
+    subject.found["samples"] = Section("Samples", values)
+    assert says in prior._pictures(subject)
 
 
 # log p(x)

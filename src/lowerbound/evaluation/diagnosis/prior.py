@@ -15,7 +15,7 @@ from lowerbound.evaluation.diagnosis.base import Finding, ledger, section
 from lowerbound.prior import Prior
 from lowerbound.run import program
 from lowerbound.vae import VAE
-from lowerbound.words import with_error
+from lowerbound.words import p_value, with_error
 
 FITS: dict[str, dict[str, Any]] = {"mixture": {}, "flow": {}}  # kind -> arguments
 P = 0.001  # of the two-sample test: below, codes and prior are told apart, and fitting is worth its time
@@ -45,9 +45,8 @@ def mismatch(subject: Subject) -> Finding | None:
         return None
     return Finding(
         "prior that does not match the codes",
-        "The prior draws where no codes lie, and the decoder has seen nothing there: samples are worse than "
-        f"reconstructions{_pictures(subject)}.",
-        f"A test tells codes from draws of the prior (p = {test['p']:.1g}). {_words(subject, gains)}",
+        f"The prior draws where no codes lie, and the decoder has seen nothing there{_pictures(subject)}.",
+        f"A test tells codes from draws of the prior ({p_value(test['p'])}). {_words(subject, gains)}",
         f"{program()} resume {shlex.quote(str(subject.run.path))} --fit {best} replaces the prior, and nothing else.",
         {"priors": gains, "best": best},
     )
@@ -113,9 +112,10 @@ def _words(subject: Subject, gains: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _pictures(subject: Subject) -> str:
-    """Give the Fréchet distances of samples and reconstructions, where they were measured."""
+    """Say whether samples are worse than reconstructions, where their Fréchet distances were measured."""
     known = subject.found["samples"].values if "samples" in subject.found else {}
     values = [((known.get(name) or {}).get("frechet") or {}).get("value") for name in ("samples", "reconstructions")]
     if None in values:
         return ""
-    return f" (Fréchet distance {values[0]:.3g} and {values[1]:.3g})"
+    than = "worse" if values[0] > values[1] else "no worse"
+    return f": samples are {than} than reconstructions (Fréchet distance {values[0]:.3g} and {values[1]:.3g})"
