@@ -47,3 +47,13 @@ def with_error(value: float, error: float | None) -> str:
     small = error is not None and 0 < error < 0.1
     decimals = 2 - math.floor(math.log10(error)) if small and error else 2
     return f"{value:.{decimals}f}" + ("" if error is None else f" ± {error:.{decimals}f}")
+
+
+def p_value(p: float) -> str:
+    """Write the p of a test: below what its arithmetic resolves, a bound.
+
+    Example:
+        >>> p_value(0.0123), p_value(0.0)
+        ('p = 0.012', 'p < 1e-16')
+    """
+    return "p < 1e-16" if p < 1e-16 else f"p = {p:.2g}"

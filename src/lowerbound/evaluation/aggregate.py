@@ -12,7 +12,7 @@ from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Drawn, Section, Subject
 from lowerbound.metrics.aggregate import ACTIVE, FLOOR
 from lowerbound.run import noun
-from lowerbound.words import with_error
+from lowerbound.words import p_value, with_error
 
 COSTLY = 1000  # images of q(z) where its density takes an inversion for each of them
 TESTED = 10_000  # codes, at most, that are held against as many draws of the prior
@@ -118,9 +118,8 @@ def _nats(part: dict[str, float]) -> str:
 
 
 def _told(test: dict[str, float]) -> str:
-    p = "p < 1e-16" if test["p"] < 1e-16 else f"p = {test['p']:.2g}"
     share = f"{100 * test['accuracy']:.1f} ± {100 * test['standard_error']:.1f} %"
-    return f"{share} of {2 * test['held_out']:,} told apart rightly, where chance is 50 %; {p}"
+    return f"{share} of {2 * test['held_out']:,} told apart rightly, where chance is 50 %; {p_value(test['p'])}"
 
 
 def _notes(values: dict[str, Any], noun: str) -> list[str]:
@@ -182,7 +181,7 @@ def _of_the_rate(subject: Subject, values: dict[str, Any]) -> list[Drawn]:
         )  # fmt: skip
         drawn = figures.rate_parts(parts, limit=values["log_images"])
         pictures.append(Drawn("rate", "What the rate is spent on", caption, drawn))
-    if any(row.get("kl_by_dim") for row in subject.run.history):
+    if sum(bool(row.get("kl_by_dim")) for row in subject.run.history) > 1:  # one validation is no course
         heat = figures.kl_heat(subject.run.history, values["kl_by_dim"])
         pictures.append(
             Drawn("kl", "The KL of each latent over the training", "Of the validation split, the largest on top.", heat)
