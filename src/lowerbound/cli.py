@@ -150,7 +150,10 @@ class Evaluate:
     split: Literal["train", "validation", "test"] = "test"
     """Which images."""
     measure: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME")] = ()
-    """Only this measure; once for each. "all" takes those too that last minutes: annealed and gap."""
+    """Only this measure: ledger, likelihood, annealed, gap, aggregate, samples or disentanglement; once for each.
+
+    "all" takes those too that last minutes: annealed and gap.
+    """
     samples: Annotated[int | None, _number("--samples", int), arg(metavar="N", help_behavior_hint="")] = None
     """Latents drawn for each image in the ledger; by default as many as the objective's."""
     importance: int = 5000

@@ -20,6 +20,7 @@ from lowerbound.data.images import SUFFIXES, UNREAD, Colour, Picture, read
 from lowerbound.data.prepare import assemble
 from lowerbound.data.source import Binarise, Share, Source
 from lowerbound.errors import DataError, UsageError
+from lowerbound.words import counted
 
 Side = Annotated[int, Ge(1), Le(16384)]
 NAMED = 1000  # at most so many files are named one by one in the info
@@ -238,7 +239,7 @@ def _info(path: str, listing: _Listing, pictures: list[Picture]) -> dict[str, An
     notes = [f"{count} images {note}." for note, count in sorted(told.items())]
     if bad:
         more = f", … and {len(bad) - 5} more" if len(bad) > 5 else ""
-        notes.insert(0, f"{len(bad)} files could not be read: {', '.join(bad[:5])}{more}.")
+        notes.insert(0, f"{counted(len(bad), 'file')} could not be read: {', '.join(bad[:5])}{more}.")
     left_out = [f"{len(names)} {kind}" for kind, names in sorted(listing.skipped.items()) if kind in UNREAD]
     if left_out:
         notes.append(f"Left out, in formats that are not read: {', '.join(left_out)}. Convert them to PNG or JPEG.")

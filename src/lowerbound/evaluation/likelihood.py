@@ -59,6 +59,8 @@ def _rows(subject: Subject, values: dict[str, Any]) -> list[tuple[str, str]]:
     if values["jackknife"] is not None and values["jackknife_error"] is not None:
         words = with_error(values["jackknife"], values["jackknife_error"])
         rows.append(("… corrected for its bias", f"{words} nats over samples (jackknife)"))
+    last = values["curve"][-1]
+    rows.append(("… above their elbo", f"{with_error(last['gain'], last['gain_error'])} nats"))
     if "bits_per_dimension" in values:
         scale = values["bits_per_dimension"] / -mean
         bits = with_error(values["bits_per_dimension"], None if error is None else error * abs(scale))
@@ -66,8 +68,6 @@ def _rows(subject: Subject, values: dict[str, Any]) -> list[tuple[str, str]]:
     if whole:
         words = with_error(whole["log_likelihood"], whole["standard_error"])
         rows.append((f"log p(x), all {whole['images']:,} images", f"{words} nats, by the elbo of all"))
-    last = values["curve"][-1]
-    rows.append(("… above their elbo", f"{with_error(last['gain'], last['gain_error'])} nats"))
     effective = values["effective_samples"]
     rows.append(("effective samples", f"median {effective['median']:,.1f}, least {effective['least']:,.1f}"))
     if values["k_hat"] is not None:

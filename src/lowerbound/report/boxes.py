@@ -39,11 +39,11 @@ def boxes(c: Content) -> str:
 def _data_boxes(c: Content) -> list[str]:
     """Say what happened to the data: what may be wrong in a box that warns, what was merely done in a plain one."""
     notes, bad = [str(n) for n in c.data.get("notes") or ()], list(c.data.get("unreadable") or ())
-    unread = [found for n in notes if bad and (found := re.match(r"(\d+) files could not be read:", n))]
+    unread = [found for n in notes if bad and (found := re.match(r"([\d,]+) files? could not be read:", n))]
     notes = [n for n in notes if n not in {found.string for found in unread}]  # the list below names the same files
     inner = listed([n for n in notes if WARNS.search(n)])
     if bad:
-        count = int(unread[0][1]) if unread else len(bad)  # the list is cut where it is very long
+        count = int(unread[0][1].replace(",", "")) if unread else len(bad)  # the list is cut where it is very long
         inner += f"<p>{counted(count, 'file')} could not be read and {verb(count, 'was', 'were')} left out:</p>"
         inner += listed(bad, 20, count)
     plain = listed([n for n in notes if not WARNS.search(n)])

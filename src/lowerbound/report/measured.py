@@ -72,14 +72,15 @@ def table(c: Content) -> str:
     splits = [s for s in ("test", "validation") if c.metrics.get(s)]
     if not splits:
         return ""
+    names = {n: "bits per dimension" if n == "bits_per_dimension" else n for n in _measured(c, splits)}
     rows = "".join(
-        f"<tr><td>{escape(name)}</td>{''.join(_cell(c.metrics[s], name) for s in splits)}</tr>"
-        for name in _measured(c, splits)
+        f"<tr><td>{escape(names[name])}</td>{''.join(_cell(c.metrics[s], name) for s in splits)}</tr>" for name in names
     )
     counts = "".join(f"<td>{number(c.metrics[s].get('images'), 0)}</td>" for s in splits)
     rows += f"<tr><td>{c.noun}</td>{counts}</tr>"
     head = "".join(f"<th>{s}</th>" for s in splits)
-    return f"""<h2>Measured</h2><p>In nats for each of the {c.noun}, ± the standard error of the mean.</p>
+    bits = "; bits are for each pixel and channel" if "bits_per_dimension" in names else ""
+    return f"""<h2>Measured</h2><p>In nats for each of the {c.noun}, ± the standard error of the mean{bits}.</p>
 <div class="wide"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>"""
 
 
@@ -94,7 +95,8 @@ def _measured(c: Content, splits: Sequence[str]) -> list[str]:
 
 def _cell(found: dict[str, Any], name: str) -> str:
     error = (found.get("standard_error") or {}).get(name)
-    return f"<td>{number(found.get(name))}{'' if error is None else f' <small>± {number(error)}</small>'}</td>"
+    digits = 4 if name == "bits_per_dimension" else 2
+    return f"<td>{number(found.get(name), digits)}{'' if error is None else f' <small>± {number(error)}</small>'}</td>"
 
 
 def training(c: Content) -> str:
