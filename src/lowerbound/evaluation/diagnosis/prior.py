@@ -114,8 +114,9 @@ def _words(subject: Subject, gains: Mapping[str, Mapping[str, Any]]) -> str:
 def _pictures(subject: Subject) -> str:
     """Say whether samples are worse than reconstructions, where their Fréchet distances were measured."""
     known = subject.found["samples"].values if "samples" in subject.found else {}
-    values = [((known.get(name) or {}).get("frechet") or {}).get("value") for name in ("samples", "reconstructions")]
-    if None in values:
+    found = [(known.get(name) or {}).get("frechet") for name in ("samples", "reconstructions")]
+    values = [float(each["value"]) for each in found if each]
+    if len(values) < 2:
         return ""
     than = "worse" if values[0] > values[1] else "no worse"
     return f": samples are {than} than reconstructions (Fréchet distance {values[0]:.3g} and {values[1]:.3g})"
