@@ -47,7 +47,7 @@ def test_a_likelihood_draws_as_many_samples_as_were_asked_for_whatever_fits_in_a
     model, net = counted()
     x = linear.data(3)
     log_likelihood(model.train(), x, samples=samples, rows=100)
-    assert net.rows == samples * len(x)
+    assert net.rows == samples * len(x) + 1  # one more tells the support of p(x|z)
     assert net.modes == {(False, False)}  # in evaluation mode and without gradients
     assert model.training
 

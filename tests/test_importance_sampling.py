@@ -371,8 +371,10 @@ def pixels(kind: type[likelihood.Likelihood]) -> VAE:
 
 def test_a_cross_entropy_on_grey_pixels_is_no_likelihood_and_a_density_of_the_interval_is() -> None:
     x = torch.tensor([[0.0, 1.0, 1.0, 0.0], [0.0, 0.5, 1.0, 0.0]])
-    with pytest.raises(UsageError, match=r"Image 1 has values .* cross-entropy and not a likelihood"):
-        metrics.importance_sampling(pixels(likelihood.Bernoulli), x, samples=3)
+    for estimate in (metrics.importance_sampling, metrics.log_likelihood):
+        with pytest.raises(UsageError, match=r"Image 1 has values .* cross-entropy and not a likelihood"):
+            estimate(pixels(likelihood.Bernoulli), x, samples=3)
+    assert metrics.score(pixels(likelihood.Bernoulli), x, "importance", samples=3).isfinite().all()  # it ranks them
     assert len(metrics.importance_sampling(pixels(likelihood.Bernoulli), x[:1], samples=3).log_p) == 1
     assert len(metrics.importance_sampling(pixels(likelihood.ContinuousBernoulli), x, samples=3).log_p) == 2
 
@@ -386,6 +388,20 @@ def test_a_point_mass_and_no_samples_are_refused() -> None:
     for wrong in ({"samples": 0}, {"rows": 0}):
         with pytest.raises(UsageError, match="at least 1"):
             metrics.importance_sampling(exact, x, **wrong)
+
+
+def test_of_no_image_nothing_is_estimated() -> None:
+    exact, x = linear.model(exact=True), linear.data(2)[:0]
+    for estimate in (
+        metrics.importance_sampling,
+        metrics.log_likelihood,
+        metrics.inference_gap,
+        metrics.annealed_importance_sampling,
+    ):
+        with pytest.raises(UsageError, match="There is no image"):
+            estimate(exact, x)
+    with pytest.raises(UsageError, match="images is 0"):
+        metrics.bidirectional(exact, 0)
 
 
 def test_estimates_of_images_stand_side_by_side() -> None:

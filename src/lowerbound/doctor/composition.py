@@ -12,12 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound import begin, metrics
+from lowerbound import begin
 from lowerbound import spec as specs
 from lowerbound.data import Source
 from lowerbound.doctor.members import densities_of_pixels, derivative, mover
 from lowerbound.doctor.table import Check, Row, Setting, drawn, mean_of
 from lowerbound.errors import UsageError
+from lowerbound.metrics.importance import log_mean_weights
 from lowerbound.objective import Objective
 from lowerbound.run import Run
 from lowerbound.train import LATE, Plan, backward, start
@@ -191,10 +192,9 @@ def bounds(model: Model, objective: Objective, source: Source, setting: Setting)
     elbo, error = mean_of((log_px - kl).mean(1))
     mean, spread = mean_of(log_w.mean(1) - (log_px - kl).mean(1))
     yield Row("E log w, which is the elbo", elbo, elbo + mean, 1e-4 * (1 + abs(elbo)), spread)
-    samples = EACH * _affordable(lambda: metrics.log_likelihood(model, x, samples=EACH), setting.many(200))
+    samples = EACH * _affordable(lambda: log_mean_weights(model, x, EACH), setting.many(200))
     shares = [
-        metrics.log_likelihood(model, x, samples=samples // SHARES, rows=EACH * IMAGES, seed=setting.seed + i).mean()
-        for i in range(SHARES)
+        log_mean_weights(model, x, samples // SHARES, EACH * IMAGES, setting.seed + i).mean() for i in range(SHARES)
     ]
     value, other = mean_of(torch.stack(shares))
     name = f"log p(x) by {samples // SHARES:,} importance samples, above the elbo"

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound import rng
+from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
 from lowerbound.metrics.bridge import Annealing, Bridge, Progress, at_rest, blocks, chunks, ticks
 from lowerbound.vae import Model
@@ -149,7 +150,7 @@ def annealed_importance_sampling(
     and weights are as before afterwards.
 
     Raises UsageError where there is no p(z) and p(x|z) apart, x is outside the support of p(x|z), the posterior is a
-    point mass, or a density has no gradient in z, is itself an estimate, or is not a number.
+    point mass, a density has no gradient in z, is itself an estimate, or is not a number, or there is no image.
 
     Reference: Annealed importance sampling (Neal, 2001); Hamiltonian annealed importance sampling for partition
     function estimation (Sohl-Dickstein and Culpepper, 2012).
@@ -169,6 +170,8 @@ def annealed_importance_sampling(
         >>> bool((found.log_mean - known.log_p(x)).abs().max() < 1e-10)  # from the exact posterior
         True
     """
+    if not len(x):
+        raise UsageError("There is no image of which log p(x) could be estimated.")
     with at_rest(model) as vae:
         cut = blocks(len(x), how)
         tick = ticks(progress, len(cut) * len(chunks(how)) * how.temperatures)
@@ -228,6 +231,8 @@ def bidirectional(
         >>> low < float(known.log_p(found.x).mean()) < high
         True
     """
+    if images < 1:
+        raise UsageError(f"images is {images}: at least 1 is needed.")
     x, z = simulated(model, images, seed=seed)
     there, back = [], []
     with at_rest(model) as vae:

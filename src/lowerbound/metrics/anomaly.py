@@ -17,6 +17,7 @@ from torch import Tensor
 from lowerbound import rng
 from lowerbound.errors import UsageError, nearest
 from lowerbound.metrics.bounds import SEED
+from lowerbound.metrics.importance import log_mean_weights
 from lowerbound.metrics.refine import Progress, evaluating, given, optimisable, refined
 from lowerbound.vae import Model, Trace
 
@@ -102,9 +103,7 @@ def _reconstruction(model: Model, x: Tensor, samples: int, seed: int) -> Tensor:
 
 
 def _importance(model: Model, x: Tensor, samples: int, seed: int) -> Tensor:
-    from lowerbound.metrics import log_likelihood
-
-    return -log_likelihood(model, x, samples=samples, seed=seed)
+    return -log_mean_weights(model, x, samples, seed=seed)
 
 
 def _regret(model: Model, x: Tensor, samples: int, seed: int) -> Tensor:

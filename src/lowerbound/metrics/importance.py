@@ -14,13 +14,15 @@ from lowerbound.metrics.refine import evaluating
 from lowerbound.metrics.weights import Estimates
 from lowerbound.vae import Model, Trace
 
+ROWS = 2500  # latents decoded at a time
+
 
 def log_likelihood(
     model: Model,
     x: Float[Tensor, "B *X"],
     *,
     samples: int = 5000,
-    rows: int = 2500,
+    rows: int = ROWS,
     bfloat16: bool = False,
     seed: int = SEED,
 ) -> Float[Tensor, "B"]:
@@ -31,7 +33,8 @@ def log_likelihood(
     In expectation it is at most log p(x), and rises to it with K. An image is encoded once for some ``rows`` samples,
     which are decoded together and reduced as they come: memory does not grow with K, but for a number a sample. Image
     i is the same whatever images stand beside it. `importance_sampling` gives the errors too. Raises UsageError where q
-    is a point mass, which has no density to weigh samples by, and where the model gives NaN.
+    is a point mass, which has no density to weigh samples by, where an image lies outside the support of p(x|z), as
+    grey pixels under a Bernoulli do, and where the model gives NaN.
 
     Reference: Importance weighted autoencoders (Burda, Grosse and Salakhutdinov, 2016).
 
@@ -45,6 +48,18 @@ def log_likelihood(
     """
     _countable(samples, rows)
     with evaluating(model), torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
+        supported(model, x, seed)
+        return log_mean_weights(model, x, samples, rows, seed)
+
+
+def log_mean_weights(
+    model: Model, x: Float[Tensor, "B *X"], samples: int, rows: int = ROWS, seed: int = SEED
+) -> Float[Tensor, "B"]:
+    """Give the estimate of `log_likelihood`, and of pixels that p(x|z) gives no probability what it is of them.
+
+    That is a cross-entropy in the place of log p(x|z), which may rank images and is no log p(x).
+    """
+    with evaluating(model), torch.inference_mode():
         drawn = (_log_weights(model, image[None], samples, rows, seed, i) for i, image in enumerate(x))
         sums = [torch.stack([part.logsumexp(0)[0] for part in parts]).logsumexp(0) for parts in drawn]
     return torch.stack(sums) - math.log(samples)
@@ -55,7 +70,7 @@ def importance_sampling(
     x: Float[Tensor, "B *X"],
     *,
     samples: int = 5000,
-    rows: int = 2500,
+    rows: int = ROWS,
     seed: int = SEED,
     progress: Callable[[int, int], None] | None = None,
 ) -> Estimates:
@@ -186,7 +201,9 @@ def _dense(trace: Trace) -> Trace:
 
 
 def supported(model: Model, x: Float[Tensor, "B *X"], seed: int) -> None:
-    """Raise UsageError where p(x|z) is no likelihood of an image."""
+    """Raise UsageError where p(x|z) is no likelihood of an image, or there is none."""
+    if not len(x):
+        raise UsageError("There is no image of which log p(x) could be estimated.")
     with rng.noise(seed, "support"):
         px = model(x[:1]).px
     try:
