@@ -116,9 +116,9 @@ def test_seeds_without_an_elbo_are_told_by_their_distortion(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [{"distortion": 80.0 + i, "loss": 81.0 + i, "active": 3, "kl_by_dim": None} for i in range(3)]
-    spread = {"seeds": [0, 1, 2], "split": "test", **seeds._spread(rows)}
+    spread = {"seeds": [0, 1, 2], "split": "test", **seeds.over_seeds(rows)}
     monkeypatch.setattr(seeds, "spread", lambda folder: spread)
-    verbs._conclude_group(Path("runs/ae"))
+    verbs._conclude_group(seeds.Group(Path("runs/ae"), "ae", [0, 1, 2], [{}]))
     out = capsys.readouterr().out
     assert "distortion 81.00 ± 1.00 nats" in out
     assert "loss 82.00 ± 1.00 nats" in out
