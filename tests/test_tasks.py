@@ -255,6 +255,14 @@ def test_the_area_is_that_of_the_labels(run: Run, tmp_path: Path, capsys: pytest
     assert min(picture(tmp_path / "s-roc.png")) > 500
 
 
+def test_a_runs_own_data_by_their_name_are_its_test_split(run: Run) -> None:
+    """They do not set their own threshold, and labels that are anomalous are left out of what sets it."""
+    by_name = lowerbound.score(run, run.spec["data"]["kind"], anomalous="3")
+    assert by_name.summary() == lowerbound.score(run, anomalous="3").summary()
+    with pytest.raises(UsageError, match="cannot set its own threshold"):
+        lowerbound.score(run, run.spec["data"]["kind"], calibrate="test")
+
+
 def test_a_folder_an_array_and_a_tensor_of_the_same_images_score_the_same(run: Run, tmp_path: Path) -> None:
     test = run.source.test
     pixels = test.x[test.rows[:12]].numpy()

@@ -301,7 +301,7 @@ class Score:
     samples: Annotated[int | None, _number("--samples", int), arg(metavar="N", help_behavior_hint="")] = None
     """Latents of each image; by default 16, for importance 256, for regret 64."""
     out: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="")] = None
-    """The files' name without ending; by default scores-<method> in the run's directory."""
+    """The files' name without ending; by default scores-<method>, and -<DATA>, in the run's directory."""
     json: bool = False
     """Print JSON instead of words."""
 

@@ -38,14 +38,14 @@ def counted(number: float, name: str) -> str:
 
 
 def with_error(value: float, error: float | None) -> str:
-    """Write a figure to two decimals, or as many as show three digits of a small error.
+    """Write a figure to two decimals, or up to five where these show three digits of a small error.
 
     Example:
         >>> with_error(-101.2345, 0.31), with_error(0.1704, 0.00312)
         ('-101.23 ± 0.31', '0.17040 ± 0.00312')
     """
     small = error is not None and 0 < error < 0.1
-    decimals = 2 - math.floor(math.log10(error)) if small and error else 2
+    decimals = min(5, 2 - math.floor(math.log10(error))) if small and error else 2
     return f"{value:.{decimals}f}" + ("" if error is None else f" ± {error:.{decimals}f}")
 
 

@@ -44,10 +44,11 @@ def _apart(rows: Sequence[Row], of: Callable[[Run], Any], show: Callable[[Run], 
         names[kinds.index(kind)].append(row.name)
     if len(kinds) < 2:
         return ""
-    return "; ".join(f"{what} ({_few(some)})" for what, some in zip(shown, names, strict=True))
+    return "; ".join(f"{what} ({few(some)})" for what, some in zip(shown, names, strict=True))
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """Name some, and say how many more there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
@@ -130,7 +131,7 @@ def _of_points(rows: Sequence[Row]) -> str:
     without = [row.name for row in rows if "elbo" not in row.figures]
     if not without or len(without) == len(rows):
         return ""
-    return f"The posterior is a point and has no rate and no elbo: {_few(without)}."
+    return f"The posterior is a point and has no rate and no elbo: {few(without)}."
 
 
 def _of_estimates(rows: Sequence[Row], split: str) -> str:

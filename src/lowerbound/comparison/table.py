@@ -9,9 +9,10 @@ from typing import Any, final
 from matplotlib.figure import Figure
 
 from lowerbound import figures
-from lowerbound.comparison.cautions import cautions, incomparable
+from lowerbound.comparison.cautions import cautions, few, incomparable
 from lowerbound.comparison.rows import Row, found, rows_of, split_of
 from lowerbound.errors import UsageError
+from lowerbound.report import BEGUN
 from lowerbound.run import Run
 from lowerbound.seeds import Group, word
 from lowerbound.words import counted, duration, number, with_error
@@ -108,11 +109,15 @@ class Comparison:
 
     @property
     def meaning(self) -> str:
-        """Say what ± and brackets are in the table."""
+        """Say what ± and brackets are in the table, and of what kind and age the runs are."""
         single = any(len(row.runs) == 1 for row in self.rows)
         said = ["± is the standard deviation over the seeds"] if self.spread else []
         said += ["in brackets is the standard error of the mean over the images of one run"] if single else []
-        return f"{self.split.capitalize()}, in nats per example; {'; '.join(said)}."
+        scored = [row.name for row in self.rows if row.first.metrics["likelihood"]["density"] is False]
+        begun = [row.name for row in self.rows if max(r["step"] for run in row.runs for r in run.history) < BEGUN]
+        more = f" What is scored of {few(scored)} is a cross-entropy, and no bound of log p(x)." * bool(scored)
+        more += f" Hardly begun, with fewer than {BEGUN} steps: {few(begun)}; their figures tell little." * bool(begun)
+        return f"{self.split.capitalize()}, in nats per example; {'; '.join(said)}.{more}"
 
     def curves(self) -> Figure:
         """Draw the course of all runs over one another."""

@@ -274,6 +274,8 @@ def _copied(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def _warned(found: Mapping[str, Any]) -> str:
     judged = "They are nearer to the first" if found["p"] < ALARM else "They are not nearer to the first"
+    if found["p"] > 1 - ALARM:
+        judged = "They are nearer to the second, as samples unlike any of the data may be, and not to the first"
     return (
         f"Copies: each sample was compared, by its pixels, with {found['trained']:,} training images and "
         f"{found['held_out']:,} that were held out. {judged} than the numbers of both explain. A small distance to "

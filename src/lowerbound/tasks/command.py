@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 def score(args: "cli.Score") -> None:
     """Score images; writes a table and pictures, and says what was found."""
     run = verbs.opened(args.run)
-    stem = _stem(args.out, run.path / f"scores-{args.method}")
+    of = "" if args.data is None else f"-{Path(args.data).stem}"
+    stem = _stem(args.out, run.path / f"scores-{args.method}{of}")
     with (shown := Shown(quiet=args.json)):
         found = scored(
             run,

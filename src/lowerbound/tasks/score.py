@@ -49,7 +49,8 @@ def score(
 
     Arguments:
         run: of `lowerbound.load` or `lowerbound.fit`.
-        data: a known name, a folder, a file, a tensor or a `Source`; None is the run's test split.
+        data: a known name, a folder, a file, a tensor or a `Source`; None, or the name of the run's own, is its test
+            split.
         method: "elbo", "importance", "reconstruction" or "regret", see `lowerbound.metrics.score`.
         samples: latents of each image.
         images: only so many of the data, the first.
@@ -65,6 +66,8 @@ def score(
     the rate is not between 0 and 1; UsageError or DataError where data are not of the run's shape or range.
     """
     _check(method, images, false_alarms)
+    if isinstance(data, str) and data == run.spec["data"]["kind"]:  # the run's own, by its name
+        data = None
     normal = _calibration(run, calibrate, data, method)
     parts = [given(run, which).first(images) for which in ([data] if against is None else [data, against])]
     odd = _odd(parts, anomalous)
