@@ -95,6 +95,13 @@ def test_seeds_are_one_row_with_their_spread(group: Path, capsys: Captured) -> N
     assert "log_p" not in row["figures"]  # of one seed only it was estimated
 
 
+@pytest.mark.parametrize("density", [True, False])
+def test_that_a_cross_entropy_is_scored_is_said(other: Callable[..., Path], density: bool) -> None:
+    runs = [other(name, metrics=lambda known: known["likelihood"].update(density=density)) for name in ("one", "two")]
+    said = lowerbound.compare(*runs).meaning
+    assert ("is a cross-entropy, and no bound of log p(x)." in said) is not density
+
+
 def test_single_runs_have_the_standard_error_of_their_images(
     group: Path, other: Callable[..., Path], capsys: Captured
 ) -> None:

@@ -244,7 +244,7 @@ def test_spread_is_over_the_seeds(seeded: Path) -> None:
         assert each[0] != each[1]
     assert "± is the standard deviation over the seeds" in found.meaning
     assert "brackets" not in found.meaning
-    assert "is a cross-entropy, and no bound of log p(x). Hardly begun, with fewer than 200 steps:" in found.meaning
+    assert "Hardly begun, with fewer than 200 steps: lr = 0.001; " in found.meaning
     assert "lr = 0.001" in repr(found)
 
 
