@@ -223,6 +223,28 @@ def anomaly(found: Result) -> str:
     return table([f"the digit that is normal, {head[0]}", *methods], rows) + "\n\n" + table(head, between)
 
 
+def bracket(found: Result) -> str:
+    """The ends, the gap and the time of each case."""
+    rows = []
+    for name, part in found.items():
+        if isinstance(part, dict) and "gap" in part:
+            how, error = part["how"], part["standard error of the gap"]
+            rows.append(
+                [
+                    name,
+                    f"{how['chains']} × {how['temperatures']} × {how['leaps']}",
+                    f"{part['images']}",
+                    f"{part['lower']:.2f}, {part['upper']:.2f}",
+                    f"{part['gap']:+.3f} ± {error:.3f}",
+                    f"{part['limits'][0]:.2f} to {part['limits'][1]:.2f}",
+                    f"{part['importance sampling, 5,000 samples']:.2f}",
+                    f"{number(part['seconds an image'])}",
+                ]
+            )
+    head = ["", "chains × temperatures × leaps", "images", "lower, upper", "gap", "97.5 % limits of the mean"]
+    return table([*head, "importance sampling", "seconds an image"], rows)
+
+
 WRITERS: dict[str, Callable[[Result], str]] = {
     "throughput": throughput,
     "quality-mlp": quality,
@@ -239,6 +261,7 @@ WRITERS: dict[str, Callable[[Result], str]] = {
     "product": product,
     "classifier": classifier,
     "prdc": prdc,
+    "bracket": bracket,
     "coverage": coverage,
     "anomaly": anomaly,
 }
