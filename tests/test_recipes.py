@@ -223,7 +223,7 @@ def test_batch_norm_and_dropout_are_fine_in_evaluation() -> None:
     """A model that was trained by the elbo with both is measured by importance sampling like any other."""
     net = {"kind": "mlp", "hidden": [4], "norm": "batch", "dropout": 0.1}
     model = spec.build_model(compose.small(encoder=net, decoder=net), compose.SHAPE, True)
-    x = torch.rand(6, *compose.SHAPE)
+    x = torch.rand(6, *compose.SHAPE).round()
     for _ in range(3):
         model(x)
     whole = metrics.log_likelihood(model, x, samples=10)
