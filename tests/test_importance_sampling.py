@@ -307,6 +307,13 @@ def test_the_elbo_of_all_images_tells_the_mean_of_a_split_from_few_of_them() -> 
     assert np.mean(errors) < 0.5 * np.mean(plain)
 
 
+def test_how_much_images_vary_is_told_by_all_of_them() -> None:
+    """The first five of 3,000 are nearly alike: the error is that of 3,000 images as different as their elbo is."""
+    elbo = torch.cat([torch.tensor([-100.0, -100.5, -101.0, -99.5, -100.2]), -100 + 50 * torch.randn(2995)])
+    _, error = metrics.mean_of_split(elbo, elbo[:5] + 3)
+    assert error == pytest.approx(float(elbo.std() / 3000**0.5), rel=1e-6)
+
+
 def test_an_elbo_that_tells_nothing_costs_nothing() -> None:
     """Of noise alone the slope is about 0, and the error that of the images examined, but for what b is guessed by."""
     generator, log_p = torch.Generator().manual_seed(2), torch.randn(200, generator=torch.Generator().manual_seed(1))

@@ -141,13 +141,13 @@ def mean_of_split(elbo: Float[Tensor, "N"], log_p: Float[Tensor, "n"]) -> tuple[
     r"""Give the mean log p(x) of N images of which n were examined, from the elbo of all: the value and its error.
 
     .. math:: \bar p_n + b \, (\bar e_N - \bar e_n), \qquad b = \frac{s_{pe}}{s_e^2}, \qquad
-        \mathrm{error}^2 = \frac{s_p^2}{N} + \Bigl(\frac1n - \frac1N\Bigr) s_r^2
+        \mathrm{error}^2 = \frac{b^2 s_{e, N}^2 + s_r^2}{N} + \Bigl(\frac1n - \frac1N\Bigr) s_r^2
 
     Images differ much in their log p(x), and the elbo e of all of them tells how those examined differ from the rest,
     as far as it goes with log p̂. So what is left of the error is that of the residuals r = p − be about their mean,
-    and, for images like these in general, that of N images. The estimate is sound where the residuals of the images
-    examined are like those of the others; of fewer than three images b is 1, and the error None. Raises UsageError
-    where n is 0 or more than N.
+    and, for images like these in general, that of N images, whose elbo varies as all of them say. The estimate is sound
+    where the residuals of the images examined are like those of the others; of fewer than three images b is 1, and the
+    error None. Raises UsageError where n is 0 or more than N.
 
     Reference: Sampling techniques (Cochran, 1977), section 12.7.
 
@@ -158,7 +158,7 @@ def mean_of_split(elbo: Float[Tensor, "N"], log_p: Float[Tensor, "n"]) -> tuple[
     Example:
         >>> value, error = mean_of_split(torch.tensor([-100.0, -120, -140, -160]), torch.tensor([-99.0, -117, -138]))
         >>> round(value, 2), round(error, 2)
-        (-127.75, 9.77)
+        (-127.75, 12.6)
     """
     n, total = len(log_p), len(elbo)
     if not 0 < n <= total:
@@ -169,8 +169,9 @@ def mean_of_split(elbo: Float[Tensor, "N"], log_p: Float[Tensor, "n"]) -> tuple[
     value = float(log_p.mean() + slope * (elbo.mean() - elbo[:n].mean()))
     if n < 3:
         return value, None
-    residual = (p - slope * e).square().sum() / (n - 2)
-    return value, float((log_p.var() / total + (1 / n - 1 / total) * residual).sqrt())
+    residual = (p - slope * e).square().sum()
+    of_all = (slope**2 * elbo.var() + residual / (n - 1)) / total  # b was fitted to those examined: n - 2 for the rest
+    return value, float((of_all + (1 / n - 1 / total) * residual / (n - 2)).sqrt())
 
 
 def _countable(samples: int, rows: int) -> None:
