@@ -200,6 +200,16 @@ def test_grey_training_images_of_a_dynamic_run_are_no_likelihood(run: lowerbound
     assert "cross-entropy on the grey pixels" in values["bits_refused"]
 
 
+def test_the_aggregate_of_a_dynamic_runs_training_images_is_that_of_drawn_ones(run: lowerbound.Run) -> None:
+    """The encoder has never seen the grey ones."""
+    given: list[torch.Tensor] = []
+    hook = run.model.posterior.register_forward_pre_hook(lambda _, args: given.append(args[0].unique()))
+    evaluation.aggregate.measure(Subject(run, "train"))
+    hook.remove()
+    assert len(given) > 1
+    assert set(torch.cat(given).tolist()) == {0.0, 1.0}
+
+
 def test_a_run_without_an_elbo_or_a_density_is_told_why_it_has_no_bits(tmp_path: Path) -> None:
     """An autoencoder with a prior fitted to dense codes: its loss lies below its distortion, and why is said."""
     run = lowerbound.fit("digits", recipe="rae-gp", latents=L, out=tmp_path / "r", progress=False, set=FAST)

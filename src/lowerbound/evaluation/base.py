@@ -124,6 +124,10 @@ class Subject:
         """Give (images, labels) of the split, in order; raises UsageError where it has none."""
         return begin.blocks(self.run, split or self.split)
 
+    def seen(self) -> Iterable[tuple[Float[Tensor, "..."], Int[Tensor, "..."] | None]]:
+        """Give (images, labels) of the split as the model sees them: training images are drawn as in `Source.seen`."""
+        return self.source.seen() if self.split == "train" else self.blocks()
+
     def images(self, n: int, split: str | None = None) -> Float[Tensor, "n *X"]:
         """Give the first n images of the split, or all there are, on the model's device, binarised as the data are."""
         part: Split = getattr(self.source, split or self.split)
