@@ -26,6 +26,9 @@ ILLNESSES: dict[str, Illness] = {
     "exploding gradients": training.exploding,
 }
 
+# what the data and the likelihood alone show, however short the training
+AT_ONCE = ("likelihood that does not fit the data",)
+
 
 @final
 @dataclass(frozen=True)
@@ -44,10 +47,9 @@ class Diagnosis:
 def diagnose(subject: Subject) -> Diagnosis:
     """Look for each known illness in the sections that were measured, and in the course of the training."""
     steps = max((row["step"] for row in subject.run.history), default=0)
-    if steps < BEGUN:
-        return _hardly_begun(steps)
-    found, unlooked = [], []
-    for name, illness in ILLNESSES.items():
+    known = ILLNESSES if steps >= BEGUN else {name: ILLNESSES[name] for name in AT_ONCE}
+    found, unlooked = ([], []) if steps >= BEGUN else _hardly_begun(steps)
+    for name, illness in known.items():
         try:
             finding = illness(subject)
         except UsageError as error:
@@ -62,7 +64,7 @@ def findings(subject: Subject) -> list[Finding]:
     return diagnose(subject).findings
 
 
-def _hardly_begun(steps: int) -> Diagnosis:
+def _hardly_begun(steps: int) -> tuple[list[Finding], list[str]]:
     finding = Finding(
         "hardly begun",
         "The model has hardly begun: what its figures will come to cannot be told yet.",
@@ -70,4 +72,4 @@ def _hardly_begun(steps: int) -> Diagnosis:
         "Train longer first, with more --epochs.",
         {"steps": steps},
     )
-    return Diagnosis([finding], ["everything else: the model has hardly begun."])
+    return [finding], ["everything else: the model has hardly begun."]
