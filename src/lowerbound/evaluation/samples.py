@@ -37,7 +37,7 @@ LINES = {
 NO_FEATURES = (
     "Fréchet distance, KID, precision, recall, density and coverage are measured on features, which came with "
     "lowerbound for MNIST and Fashion-MNIST only, and these data are {name}. Give a function that turns images into "
-    "features: lowerbound.evaluation.Settings(features=…) in Python."
+    'features: lowerbound.evaluate(run, measures=["samples"], features=…) in Python.'
 )
 
 
