@@ -60,3 +60,16 @@ def elbo(x: Tensor, mu: Tensor, var: Tensor) -> Tensor:
     spread = (var * (w**2).sum(0)).sum(1)
     expected = -0.5 * (D * math.log(2 * math.pi * SIGMA**2) + ((residual**2).sum(1) + spread) / SIGMA**2)
     return expected + 0.5 * (1 + var.log() - mu**2 - var).sum(1)
+
+
+class Probe(nn.Module):
+    """A decoder that notes how many latents it is given at once."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.rows = net, list[int]()
+
+    def forward(self, z: Tensor) -> Tensor:
+        self.rows.append(z[..., 0].numel())
+        y: Tensor = self.net(z)
+        return y

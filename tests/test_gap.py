@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
 import linear
@@ -107,22 +107,9 @@ def test_the_errors_of_both_parts_hold_what_they_say() -> None:
         assert float(held) == pytest.approx(0.95, abs=4 * (0.95 * 0.05 / 1000) ** 0.5)
 
 
-class Probe(nn.Module):
-    """A decoder that notes how many latents it is given at once, and whether gradients were kept."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net, self.rows = net, list[int]()
-
-    def forward(self, z: Tensor) -> Tensor:
-        self.rows.append(z[..., 0].numel())
-        y: Tensor = self.net(z)
-        return y
-
-
 def test_memory_is_bounded_and_nothing_of_the_model_is_changed() -> None:
     vae = encoder(shift=0.5).train()
-    vae.likelihood.net = probe = Probe(vae.likelihood.net)
+    vae.likelihood.net = probe = linear.Probe(vae.likelihood.net)
     weights = [p.clone() for p in vae.parameters()]
     torch.manual_seed(3)
     want = torch.rand(2)

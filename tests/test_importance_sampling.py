@@ -220,22 +220,9 @@ def test_each_point_of_the_curve_is_a_mean_over_disjoint_groups(samples: int, se
 # --- how it is computed ----------------------------------------------------------------------------------------------
 
 
-class Probe(nn.Module):
-    """A decoder that notes how many latents it is given at once."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net, self.rows = net, list[int]()
-
-    def forward(self, z: Tensor) -> Tensor:
-        self.rows.append(z[..., 0].numel())
-        y: Tensor = self.net(z)
-        return y
-
-
 def test_no_more_latents_are_decoded_at_once_than_asked_whatever_the_samples() -> None:
     vae, x, told = model(), linear.data(4), list[tuple[int, int]]()
-    vae.likelihood.net = probe = Probe(vae.likelihood.net)
+    vae.likelihood.net = probe = linear.Probe(vae.likelihood.net)
     metrics.importance_sampling(vae, x, samples=1000, rows=64, progress=lambda *state: told.append(state))
     looked = probe.rows[0]  # at whether p(x|z) is a likelihood
     assert (looked, max(probe.rows), sum(probe.rows) - looked) == (1, 64, 4 * 1000)

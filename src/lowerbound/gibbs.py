@@ -12,7 +12,7 @@ from torch.distributions import Distribution, Independent
 from lowerbound import rng
 from lowerbound.dist import draw
 from lowerbound.errors import UsageError
-from lowerbound.vae import VAE, Model
+from lowerbound.vae import VAE, Model, evaluating
 
 ROWS = 500  # chains at a time
 
@@ -86,18 +86,14 @@ def impute(
         (torch.Size([5, 1, 2]), True)
     """
     vae = _possible(model, x, missing, draws, steps, warmup)
-    training, size, parts = model.training, max(1, ROWS // draws), []
-    model.eval()
-    try:
-        with torch.no_grad():
-            for start in range(0, len(x), size):
-                some = slice(start, start + size)
-                total, before = -(-len(x) // size) * (steps + warmup), start // size * (steps + warmup)
-                tell = (lambda t, b=before, n=total: progress(b + t, n)) if progress else None
-                chains = _Chains(vae, x[some], missing[some], draws, rng.seed_of(seed, "impute", start))
-                parts.append(chains.run(steps, warmup, tell))
-    finally:
-        model.train(training)
+    size, parts = max(1, ROWS // draws), []
+    with evaluating(model), torch.no_grad():
+        for start in range(0, len(x), size):
+            some = slice(start, start + size)
+            total, before = -(-len(x) // size) * (steps + warmup), start // size * (steps + warmup)
+            tell = (lambda t, b=before, n=total: progress(b + t, n)) if progress else None
+            chains = _Chains(vae, x[some], missing[some], draws, rng.seed_of(seed, "impute", start))
+            parts.append(chains.run(steps, warmup, tell))
     accepted = [part.acceptance for part in parts if part.acceptance is not None]
     return Imputed(
         torch.cat([part.draws for part in parts], 1),

@@ -20,7 +20,7 @@ from lowerbound.objective import KL, Capacity, Distortion, Elbo, FreeBits, Laggi
 from lowerbound.objective.weight import Constant, Weight
 from lowerbound.run import WEIGHTS, Run, noun
 from lowerbound.train import Plan, Record, State, train
-from lowerbound.vae import VAE, Model
+from lowerbound.vae import VAE, Model, evaluating
 
 SCHEDULED = ("beta", "capacity", "gamma", "lambda")  # values of a step; other terms are means since the last row
 
@@ -285,12 +285,9 @@ def likelihood_note(model: Model, source: Source) -> dict[str, Any]:
         return {"name": type(model).__name__, "density": None, "note": ""}
     splits = [split for split in ("test", "validation") if len(getattr(source, split))] or ["train"]
     blocks = [source.blocks(split) for split in splits]
-    training = model.training
-    model.eval()  # in training batch norm would take statistics of this one image
-    with torch.inference_mode():
+    with evaluating(model), torch.inference_mode():  # in training batch norm would take statistics of this one image
         first, _ = next(iter(source.blocks(splits[0], 1)))
         support = model.likelihood(model.encode(first)).support
-    model.train(training)
     with torch.inference_mode():
         # stops at the first block that fails
         density = all(bool(support.check(x).all()) for x, _ in itertools.chain(*blocks))

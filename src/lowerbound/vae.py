@@ -1,7 +1,8 @@
 """The model: it turns x into a Trace, from which an objective or a measure reads what it needs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
@@ -235,6 +236,28 @@ class Model(nn.Module, ABC):
 
     def _pixels(self, seed: int) -> Callable[[Tensor, int], Tensor]:
         raise UsageError(f"{type(self).__name__} has no single p(x|z) to draw from: leave out noise.")
+
+
+@contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Put modules in evaluation mode for a while, and then back, whatever happens in it.
+
+    Example:
+        >>> part = nn.Dropout()
+        >>> with evaluating(part):
+        ...     part.training
+        False
+        >>> part.training
+        True
+    """
+    modes = [module.training for module in modules]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.train(mode)
 
 
 @final

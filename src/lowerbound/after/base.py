@@ -15,7 +15,7 @@ from lowerbound.data import Source
 from lowerbound.dist import draw
 from lowerbound.errors import UsageError
 from lowerbound.prior import Prior
-from lowerbound.vae import VAE, Model
+from lowerbound.vae import VAE, Model, evaluating
 
 Blocks = Iterable[tuple[Float[Tensor, "..."], Any]]
 
@@ -115,11 +115,8 @@ def with_prior(model: Model, prior: Prior) -> VAE:
 
 def codes_of(model: VAE, blocks: Blocks) -> Codes:
     """Encode every x once, in evaluation mode; raises UsageError where the codes are no vectors."""
-    training = model.training
-    model.eval()
-    with torch.no_grad():
+    with evaluating(model), torch.no_grad():
         params = torch.cat([model.posterior.params(x) for x, _ in blocks])
-    model.train(training)
     codes = Codes(params, model.posterior.dist)
     event = tuple(model.posterior.dist(params[:1]).event_shape)
     if len(event) != 1:

@@ -18,8 +18,8 @@ from lowerbound import rng
 from lowerbound.errors import UsageError, nearest
 from lowerbound.metrics.bounds import SEED
 from lowerbound.metrics.importance import log_mean_weights
-from lowerbound.metrics.refine import Progress, evaluating, given, optimisable, refined
-from lowerbound.vae import Model, Trace
+from lowerbound.metrics.refine import Progress, given, optimisable, refined
+from lowerbound.vae import Model, Trace, evaluating
 
 DRAWS = {"elbo": 16, "importance": 256, "reconstruction": 16, "regret": 64}  # latents of each image, if not said
 ROWS = 2500  # latents decoded at a time

@@ -10,7 +10,7 @@ from torch import Tensor
 from lowerbound import rng
 from lowerbound.metrics.bits import bits_per_dimension, counts
 from lowerbound.objective import Loss, Objective
-from lowerbound.vae import Model, Trace, pooled
+from lowerbound.vae import Model, Trace, evaluating, pooled
 
 SEED = 20131220  # of the evaluation's noise: fixed, so that models are compared under the same draws
 
@@ -50,13 +50,11 @@ def evaluate(
         >>> found["images"], abs(found["elbo"] + found["distortion"] + found["rate"]) < 1e-9
         (20, True)
     """
-    modes = model.training, objective.training
-    model.eval()
-    objective.eval()  # what an objective adapts, it adapts in training only
     # |mean KL - C| or max(λ, mean KL_j) is not the mean of its values over blocks: the loss is reduced once, over all
     # images, where the objective lets us; else the number would depend on the size of the blocks
     once, sums, kept, bits = objective.densities_only, Loss({}), [], True
-    with torch.inference_mode():
+    # what an objective adapts, it adapts in training only
+    with evaluating(model, objective), torch.inference_mode():
         for b, (x, _) in enumerate(blocks):
             with rng.noise(seed, "evaluate", b):
                 trace = model(x, samples=samples or objective.samples)
@@ -66,8 +64,6 @@ def evaluate(
         whole = pooled(kept)
         n = whole.log_px.shape[1]
         loss = objective.reduce(model, whole, step=step) if once else sums * (1 / n)
-    model.train(modes[0])
-    objective.train(modes[1])
     found = {"images": n, **_summary(loss, whole), "kl_by_dim": _kl_by_dim(whole) if whole.density else None}
     if bits and whole.density:
         found["bits_per_dimension"] = bits_per_dimension(-found["elbo"], trace.px)

@@ -14,7 +14,7 @@ from lowerbound import rng
 from lowerbound.dist import draw
 from lowerbound.errors import UsageError
 from lowerbound.metrics.hamiltonian import Place, look, transition
-from lowerbound.vae import VAE, Model
+from lowerbound.vae import VAE, Model, evaluating
 
 Progress = Callable[[int, int], None]
 Chains = tuple[Float[Tensor, "C B"], Float[Tensor, "C B"]]  # log w, and the mean acceptance
@@ -214,17 +214,16 @@ def at_rest(model: Model) -> Iterator[VAE]:
             f"Annealing needs log p(z) and log p(x|z) at any z, and {type(model).__name__} gives them together at its "
             "own samples only: give a VAE, whose prior and likelihood are parts."
         )
-    training, learning = model.training, [p for p in model.parameters() if p.requires_grad]
-    model.eval()
+    learning = [p for p in model.parameters() if p.requires_grad]
     try:
         for p in learning:
             p.requires_grad_(False)
-        with torch.inference_mode(False), torch.enable_grad():  # a gradient in z, whatever the caller has switched off
+        # a gradient in z, whatever the caller has switched off
+        with evaluating(model), torch.inference_mode(False), torch.enable_grad():
             yield model
     finally:
         for p in learning:
             p.requires_grad_(True)
-        model.train(training)
 
 
 def blocks(images: int, how: Annealing) -> list[tuple[int, int]]:

@@ -14,9 +14,9 @@ from lowerbound.dist import draw
 from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
 from lowerbound.metrics.importance import supported
-from lowerbound.metrics.refine import evaluating, optimisable, refined
+from lowerbound.metrics.refine import optimisable, refined
 from lowerbound.metrics.weights import Estimates, known, over_images
-from lowerbound.vae import VAE, Latent, Model, Trace
+from lowerbound.vae import VAE, Latent, Model, Trace, evaluating
 
 Moved = Callable[[int], None]
 CHOICE = 500  # samples by which each image's own posterior is chosen

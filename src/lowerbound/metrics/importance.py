@@ -10,9 +10,8 @@ from torch import Tensor
 from lowerbound import rng
 from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
-from lowerbound.metrics.refine import evaluating
 from lowerbound.metrics.weights import Estimates
-from lowerbound.vae import Model, Trace
+from lowerbound.vae import Model, Trace, evaluating
 
 ROWS = 2500  # latents decoded at a time
 

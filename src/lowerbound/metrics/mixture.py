@@ -14,7 +14,7 @@ from lowerbound import rng
 from lowerbound.dist import draw, factors, has_density
 from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
-from lowerbound.vae import VAE, Model
+from lowerbound.vae import VAE, Model, evaluating
 
 Blocks = Iterable[tuple[Float[Tensor, "..."], Any]]
 SIZE = 500  # images encoded at a time, whatever the blocks are, on which the draws would else depend
@@ -156,19 +156,14 @@ def aggregate_posterior(model: Model, blocks: Blocks) -> Aggregate:
         >>> len(aggregate_posterior(model, [(torch.rand(30, 3), None), (torch.rand(12, 3), None)]))
         42
     """
-    training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode(), rng.noise(SEED, "aggregate posterior"):
-            found, first = [], None
-            for x in _cut(blocks):
-                first = _parts(model, x[:1]) if first is None else first
-                found.append(_parts(model, x))
-            if first is None:
-                raise UsageError("There is no image to encode.")
-            _check_prior(first[1], [p for _, p in found])
-    finally:
-        model.train(training)
+    with evaluating(model), torch.inference_mode(), rng.noise(SEED, "aggregate posterior"):
+        found, first = [], None
+        for x in _cut(blocks):
+            first = _parts(model, x[:1]) if first is None else first
+            found.append(_parts(model, x))
+        if first is None:
+            raise UsageError("There is no image to encode.")
+        _check_prior(first[1], [p for _, p in found])
     return Aggregate(tuple(q for q, _ in found), first[1])
 
 

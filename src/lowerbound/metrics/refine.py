@@ -1,7 +1,6 @@
 """Each image's own posterior: the parameters of q(z|x), optimised from what the encoder says of it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -11,30 +10,9 @@ from lowerbound import rng
 from lowerbound.dist import draw
 from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
-from lowerbound.vae import VAE, Latent, Model, Trace
+from lowerbound.vae import VAE, Latent, Model, Trace, evaluating
 
 Progress = Callable[[int, int], None]  # how much is done, of how much
-
-
-@contextmanager
-def evaluating(model: Model) -> Iterator[None]:
-    """Put a model in evaluation mode for a while, and then back.
-
-    Example:
-        >>> from lowerbound.oracle import Finite
-        >>> model = Finite.draw(states=2, pixels=2, seed=0).vae().train()
-        >>> with evaluating(model):
-        ...     model.training
-        False
-        >>> model.training
-        True
-    """
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def refined(

@@ -1,6 +1,6 @@
 """The images that a task is given: a split of the run's own data, or a user's, read as the run's are."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -19,11 +19,6 @@ from lowerbound.errors import DataError, UsageError, nearest
 from lowerbound.run import Run, noun
 
 BLOCK = 500  # images read at a time
-Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Show no progress."""
 
 
 @final

@@ -15,10 +15,11 @@ from lowerbound import figures, gibbs, rng
 from lowerbound.data.npy import read_stored, stored_arrays
 from lowerbound.data.numbers import as_images
 from lowerbound.errors import DataError, UsageError, nearest
+from lowerbound.evaluation.base import Progress, silent
 from lowerbound.gibbs import Imputed
 from lowerbound.job import likelihood_note
 from lowerbound.run import Run
-from lowerbound.tasks.given import Given, Progress, given, own, silent
+from lowerbound.tasks.given import Given, given, own
 
 KINDS = ("left", "right", "top", "bottom", "centre", "random:0.5")
 SHOWN = 5  # draws of each image in the picture

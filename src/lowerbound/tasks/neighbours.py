@@ -11,8 +11,9 @@ from torch import Tensor
 
 from lowerbound import explore, figures, gallery
 from lowerbound.errors import UsageError
+from lowerbound.evaluation.base import Progress, silent
 from lowerbound.run import Run
-from lowerbound.tasks.given import Given, Progress, own, picture, silent
+from lowerbound.tasks.given import Given, own, picture
 
 
 @final

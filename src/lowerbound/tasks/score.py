@@ -9,11 +9,12 @@ from torch import Tensor
 
 from lowerbound import metrics, rng
 from lowerbound.errors import UsageError, nearest
+from lowerbound.evaluation.base import Progress, silent
 from lowerbound.job import likelihood_note
 from lowerbound.metrics.anomaly import DRAWS
 from lowerbound.metrics.bounds import SEED
 from lowerbound.run import Run, noun
-from lowerbound.tasks.given import Given, Progress, given, labelled, own, silent
+from lowerbound.tasks.given import Given, given, labelled, own
 from lowerbound.tasks.scores import Scores
 from lowerbound.words import counted, number
 

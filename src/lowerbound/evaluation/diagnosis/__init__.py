@@ -59,11 +59,6 @@ def diagnose(subject: Subject) -> Diagnosis:
     return Diagnosis(found, unlooked)
 
 
-def findings(subject: Subject) -> list[Finding]:
-    """Give what was found alone, see `diagnose`."""
-    return diagnose(subject).findings
-
-
 def _hardly_begun(steps: int) -> tuple[list[Finding], list[str]]:
     finding = Finding(
         "hardly begun",
