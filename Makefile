@@ -21,7 +21,7 @@ lint: .venv/dev  ## ruff (lint and format) and the type checker
 # what is installed is pinned by constraints.txt; a changed pin or dependency installs anew
 .venv/run: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[studio]'
 	@touch $@
 
 .venv/dev: .venv/run

@@ -54,6 +54,7 @@ ORDER = [
     "evaluation",
     "tasks",
     "comparison",
+    "studio",
     "cli",
     "__main__",
 ]

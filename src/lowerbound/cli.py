@@ -440,9 +440,28 @@ class Doctor:
         command.doctor(self)
 
 
+@final
+@dataclass
+class Studio:
+    """Open a page on this machine to train, watch and explore the runs of a folder."""
+
+    folder: Annotated[Positional[str], arg(metavar="[FOLDER]")] = "runs"
+    """Where the runs are; it need not be there yet."""
+    port: Annotated[int | None, _number("--port", int), arg(metavar="N", help_behavior_hint="")] = None
+    """The port of this machine's own address; by default the first that is free from 8765 on."""
+    browser: bool = True
+    """Open the page in the browser, where there is a screen."""
+
+    def __call__(self) -> None:
+        """Run the verb."""
+        from lowerbound.studio import command
+
+        command.studio(self)
+
+
 Verb = (
     Train | Sweep | Resume | Evaluate | Compare | Sample | Reconstruct | Traverse | Interpolate | Embed | Score | Impute
-    | Neighbours | Report | List | Doctor
+    | Neighbours | Report | Studio | List | Doctor
 )  # fmt: skip
 DESCRIPTION = (
     "Train, measure and explore variational autoencoders. `lowerbound train` is the place to start. "

@@ -1,0 +1,1 @@
+"""An image of one's own: its posterior, its samples, its missing part."""

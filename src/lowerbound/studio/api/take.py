@@ -1,0 +1,1 @@
+"""What is taken away - the report, the codes."""

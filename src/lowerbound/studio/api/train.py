@@ -1,0 +1,1 @@
+"""Trainings that are started, stopped and gone on with from the page."""

@@ -1,0 +1,25 @@
+"""What a request may hold: the types of the routes' arguments, each with its bounds.
+
+A route's annotations are all that checks its input, so every number is finite and bounded, and every list has an end.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+BODY = 1 << 20  # bytes of a JSON body
+UPLOAD = 8 << 20  # bytes of an image's file
+PIXELS = 1 << 24  # of an uploaded image
+DEPTH = 16  # of JSON within JSON
+
+Id = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+Coordinate = Annotated[float, Field(ge=-1e4, le=1e4, allow_inf_nan=False)]
+Code = Annotated[list[Coordinate], Field(min_length=1, max_length=4096)]
+Codes = Annotated[list[Code], Field(min_length=1, max_length=64)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Few = Annotated[int, Field(ge=1, le=64)]
+Row = Annotated[int, Field(ge=0, lt=2**31)]
+Temperature = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
+Steps = Annotated[int, Field(ge=2, le=60)]
+Path = Literal["linear", "spherical"]
+Text = Annotated[str, Field(max_length=500)]

@@ -1,0 +1,62 @@
+"""One model in memory: that of the run which is looked at, until another is."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, final
+
+from lowerbound import checkpoint
+from lowerbound.run import WEIGHTS, Run
+from lowerbound.studio.shelf import Shelf
+
+T = TypeVar("T")
+
+
+@final
+class Opened:
+    """A run with its model, its data, and what was computed of them: all of it goes when another run is opened."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.kept: dict[Any, Any] = {}
+
+    def once(self, what: Any, make: Callable[[], T]) -> T:
+        """Give what was computed under a name, or compute it now; the newest few are kept."""
+        if what not in self.kept:
+            while len(self.kept) >= 8:
+                self.kept.pop(next(iter(self.kept)))
+            self.kept[what] = make()
+        found: T = self.kept[what]
+        return found
+
+
+@final
+class Memory:
+    """Holds one `Opened`, of the weights that are on the disk now."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self.shelf = shelf
+        self.lock = threading.RLock()
+        self._key: Any = None
+        self._opened: Opened | None = None
+
+    def open(self, id: str) -> Opened:
+        """Give a run with its model; that of another run, or of weights that are others now, is let go before."""
+        with self.lock:
+            path = self.shelf.find(id).path
+            key = id, _weights(path)
+            if self._opened is None or key != self._key:
+                self._opened = None  # before the next is loaded: never two at once
+                run = self.shelf.open(id)
+                run.model  # noqa: B018 - what cannot be loaded is said now
+                self._key, self._opened = key, Opened(run)
+            return self._opened
+
+
+def _weights(path: Path) -> Any:
+    """Tell weights from others without reading them."""
+    chosen = path / WEIGHTS
+    if chosen.exists():
+        found = chosen.stat()
+        return found.st_mtime_ns, found.st_size
+    return [saved.name for saved in checkpoint.listed(path / "checkpoints")[:1]]

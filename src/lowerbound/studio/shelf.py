@@ -1,0 +1,84 @@
+"""The runs of a folder, by opaque names: no path ever comes from the page."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from lowerbound import seeds
+from lowerbound.errors import LowerboundError
+from lowerbound.run import Run
+from lowerbound.studio.route import MissingError
+
+
+@final
+@dataclass(frozen=True)
+class Shelved:
+    """A run's directory, or that of several: its opaque name and its place.
+
+    Arguments:
+        id: the same at every start of the studio.
+        path: the directory.
+        group: the name of the folder of seeds, or of the sweep, that it is in.
+    """
+
+    id: str
+    path: Path
+    group: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.path.name if self.group is None else f"{self.group}/{self.path.name}"
+
+
+@final
+class Shelf:
+    """What is in a folder of runs, looked up anew each time: runs come and go while the page is open."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+
+    def runs(self) -> list[Shelved]:
+        """List the runs, those of several seeds and of sweeps one by one."""
+        return list(self._walk())
+
+    def _walk(self) -> Iterator[Shelved]:
+        for path in _folders(self.folder):
+            if seeds.is_group(path):
+                yield from (self._shelved(one, path.name) for one in _folders(path) if _is_run(one))
+            elif _is_run(path):
+                yield self._shelved(path)
+
+    def _shelved(self, path: Path, group: str | None = None) -> Shelved:
+        return Shelved(opaque(str(path.relative_to(self.folder))), path, group)
+
+    def find(self, id: str) -> Shelved:
+        """Find a run by its opaque name; raises MissingError."""
+        for shelved in self._walk():
+            if shelved.id == id:
+                return shelved
+        raise MissingError("There is no such run in this folder: it was moved or deleted.")
+
+    def open(self, id: str) -> Run:
+        """Open a run by its opaque name; raises MissingError, or what is wrong with it."""
+        return Run.open(self.find(id).path)
+
+
+def opaque(text: str) -> str:
+    """Give a name that tells nothing, the same for the same text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
+def _folders(path: Path) -> list[Path]:
+    try:
+        return sorted(one for one in path.iterdir() if one.is_dir() and not one.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise LowerboundError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "spec.json").is_file()

@@ -1,0 +1,24 @@
+"""What the routes share: the folder of runs, the model in memory, and the images that were drawn or uploaded."""
+
+from pathlib import Path
+from typing import final
+
+from lowerbound.studio.memory import Memory, Opened
+from lowerbound.studio.shelf import Shelf
+
+
+@final
+class Studio:
+    """The studio of a folder.
+
+    Arguments:
+        folder: of the runs; it need not be there yet.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.shelf = Shelf(Path(folder))
+        self.memory = Memory(self.shelf)
+
+    def opened(self, run: str) -> Opened:
+        """Give a run with its model, by its opaque name."""
+        return self.memory.open(run)

@@ -1,0 +1,69 @@
+// The page: it shows the view that the address names, and says when the studio is not there.
+
+import { keep, kept, read } from "./lib/address.js";
+import { get, onConnection } from "./lib/api.js";
+import { fill, h } from "./lib/dom.js";
+import { problem } from "./lib/parts.js";
+import compare from "./views/compare.js";
+import draw from "./views/draw.js";
+import explore from "./views/explore.js";
+import runs from "./views/runs.js";
+import tour from "./views/tour.js";
+import train from "./views/train.js";
+import watch from "./views/watch.js";
+
+// a view is {title, show(root, address, signal)}; the signal says when it is left
+const VIEWS = { runs, compare, train, watch, explore, draw, tour };
+const MENU = { runs: "Runs", train: "Train", tour: "Understand" };
+const AGAIN = 1000; // milliseconds between two looks for a studio that went away
+
+const main = document.getElementById("main");
+const banner = document.getElementById("banner");
+let leave = new AbortController();
+let shown = "";
+
+async function show() {
+  const address = read();
+  if (!VIEWS[address.view]) {
+    location.replace(kept() && kept() !== location.hash && VIEWS[kept().replace(/^#\/?/, "").split(/[/?]/)[0]] ? kept() : "#/runs");
+    return;
+  }
+  keep();
+  const here = `${address.view}/${address.run}`;
+  leave.abort();
+  leave = new AbortController();
+  shown = here;
+  const view = VIEWS[address.view];
+  document.title = `${view.title} · lowerbound studio`;
+  fill(document.getElementById("views"), Object.entries(MENU).map(([name, text]) =>
+    h("a", { href: `#/${name}`, "aria-current": name === address.view ? "page" : undefined }, text)));
+  fill(main);
+  try {
+    await view.show(main, address, leave.signal);
+  } catch (error) {
+    if (error.name !== "AbortError" && shown === here) fill(main, problem(error));
+  }
+}
+
+let away = null;
+
+function connection(state) {
+  if (state === "up") {
+    if (away) {
+      clearInterval(away);
+      away = null;
+      banner.hidden = true;
+      show();
+    }
+    return;
+  }
+  banner.hidden = false;
+  fill(banner, state === "down"
+    ? ["The studio has ended, or does not answer. Trainings go on without it. Start it again with ", h("code", {}, "lowerbound studio"), " and open its new link: this page comes back as it is."]
+    : "The studio was started anew. Open the new link that it printed: this page comes back as it is.");
+  away ??= setInterval(() => get("/api/alive").catch(() => {}), AGAIN);
+}
+
+onConnection(connection);
+window.addEventListener("hashchange", show);
+show();

@@ -1,0 +1,88 @@
+// Talking to the studio's server. Errors come back as words for people.
+
+export class ApiError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+const listeners = new Set();
+
+/** Be told "up", "locked" (the server was started anew: its new link must be opened) or "down". */
+export function onConnection(listener) {
+  listeners.add(listener);
+}
+
+const tell = (state) => listeners.forEach((listener) => listener(state));
+
+async function call(path, options) {
+  let response;
+  try {
+    response = await fetch(path, { credentials: "same-origin", redirect: "error", ...options });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    tell("down");
+    throw new ApiError("The studio does not answer.", 0);
+  }
+  if (response.status === 401 || response.status === 403) {
+    tell("locked");
+    throw new ApiError("The studio was started anew: open the link that it printed.", response.status);
+  }
+  tell("up");
+  if (response.ok) return response;
+  const found = await response.json().catch(() => ({}));
+  throw new ApiError(found.error ?? `The studio answered with ${response.status}.`, response.status);
+}
+
+const query = (parameters) => {
+  const text = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null)).toString();
+  return text ? `?${text}` : "";
+};
+
+/** Read JSON. */
+export const get = async (path, parameters = {}, signal) => (await call(path + query(parameters), { signal })).json();
+
+/** Read bytes. */
+export const bytes = async (path, parameters = {}, signal) => (await call(path + query(parameters), { signal })).arrayBuffer();
+
+const written = { "X-Lowerbound": "studio" };
+
+async function write(path, body, signal) {
+  const headers = { ...written, "Content-Type": "application/json" };
+  return call(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+}
+
+/** Send JSON, and read JSON. */
+export const post = async (path, body = {}, signal) => (await write(path, body, signal)).json();
+
+/** Send JSON, and read a file. */
+export const file = async (path, body = {}, signal) => (await write(path, body, signal)).blob();
+
+/** Send a file, and read JSON. */
+export const upload = async (path, blob, parameters = {}) =>
+  (await call(path + query(parameters), { method: "POST", headers: { ...written, "Content-Type": blob.type || "application/octet-stream" }, body: blob })).json();
+
+/**
+ * Make a caller that never lags behind: while one call is under way only the newest of the others is kept, so that a
+ * pointer that moves faster than the model decodes skips what it has passed already.
+ */
+export function newest(work, done, failed = () => {}) {
+  let busy = false;
+  let next = null;
+  return async function ask(argument) {
+    next = { argument };
+    if (busy) return;
+    busy = true;
+    while (next) {
+      const { argument: now } = next;
+      next = null;
+      try {
+        done(await work(now), now);
+      } catch (error) {
+        if (error.name !== "AbortError") failed(error);
+      }
+    }
+    busy = false;
+  };
+}

@@ -1,0 +1,100 @@
+// Parts that several views have: a command, a picture, a slider, an error.
+
+import { fill, h, save, say } from "./dom.js";
+
+/** Show the command that does the same, to be copied. */
+export function command(text, label = "The same on the command line") {
+  const button = h("button", { type: "button", class: "quiet", onclick: copy }, "Copy");
+  async function copy() {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+    say("Copied");
+    setTimeout(() => (button.textContent = "Copy"), 1500);
+  }
+  return h("div", { class: "command" }, h("span", { class: "note" }, label), h("code", {}, text), button);
+}
+
+/** Show what went wrong. */
+export const problem = (error) => h("p", { class: "problem", role: "alert" }, error.message ?? String(error));
+
+/** Say that something is being worked on. */
+export const busy = (text) => h("p", { class: "note busy", role: "status" }, text);
+
+/** A labelled slider; `change(value)` is called at every move. */
+export function slider(label, { min, max, step = 0.05, value = 0, change, title }) {
+  const shown = h("output", {}, format(value));
+  const input = h("input", { type: "range", min, max, step, value, "aria-label": label, title, oninput: moved });
+  function moved() {
+    shown.textContent = format(input.valueAsNumber);
+    change(input.valueAsNumber);
+  }
+  const element = h("label", { class: "slider" }, h("span", {}, label), input, shown);
+  element.set = (next) => {
+    input.value = next;
+    shown.textContent = format(Number(next));
+  };
+  element.input = input;
+  return element;
+}
+
+const format = (value) => value.toFixed(2).replace("-", "−");
+
+/** A choice among a few: {value: name}. */
+export function choice(label, options, value, change) {
+  const select = h("select", { onchange: () => change(select.value) },
+    Object.entries(options).map(([key, name]) => h("option", { value: key, selected: key === value }, name)));
+  return h("label", { class: "choice" }, h("span", {}, label), select);
+}
+
+/**
+ * A canvas that shows the images of a sheet (see pictures.shown), each `scale` times as large, pixels crisp.
+ * `draw(sheet)` shows another one; `canvas.blob()` gives the PNG.
+ */
+export function images(alt, { scale = 4, gap = 1, columns } = {}) {
+  const canvas = h("canvas", { role: "img", "aria-label": alt, class: "pixels" });
+  let latest = 0;
+  canvas.draw = async (sheet, across = columns) => {
+    const turn = ++latest;
+    const picture = new Image();
+    picture.src = sheet.sheet;
+    await picture.decode();
+    if (turn !== latest) return; // a newer one came first
+    const over = across ?? sheet.columns;
+    const [w, tall] = [sheet.width, sheet.height];
+    canvas.width = over * (w * scale + gap) - gap;
+    canvas.height = Math.ceil(sheet.count / over) * (tall * scale + gap) - gap;
+    const to = canvas.getContext("2d");
+    to.imageSmoothingEnabled = false;
+    for (let i = 0; i < sheet.count; i++) {
+      const [sx, sy] = [(i % sheet.columns) * w, Math.floor(i / sheet.columns) * tall];
+      const [x, y] = [(i % over) * (w * scale + gap), Math.floor(i / over) * (tall * scale + gap)];
+      to.drawImage(picture, sx, sy, w, tall, x, y, w * scale, tall * scale);
+    }
+  };
+  canvas.blob = () => new Promise((done) => canvas.toBlob(done, "image/png"));
+  return canvas;
+}
+
+/** A figure around a canvas (or an element with `blob()`), with a button that saves it as PNG. */
+export function picture(canvas, caption, name) {
+  const take = h("button", { type: "button", class: "quiet", onclick: async () => save(await canvas.blob(), `${name}.png`) }, "Save PNG");
+  return h("figure", {}, canvas, h("figcaption", {}, h("span", {}, caption), take));
+}
+
+/** The tabs of a run. */
+export function tabs(run, here, href) {
+  const views = { watch: "Watch", explore: "Explore", draw: "Draw", tour: "Understand" };
+  return h("nav", { class: "tabs", "aria-label": "This run" },
+    Object.entries(views).map(([view, name]) => h("a", { href: href(view, run), "aria-current": view === here ? "page" : undefined }, name)));
+}
+
+/** Load a view's data: shows that it is under way, then what `show` makes of it, or what went wrong. */
+export async function loading(root, text, work, show) {
+  fill(root, busy(text));
+  try {
+    const found = await work();
+    fill(root, show(found));
+  } catch (error) {
+    if (error.name !== "AbortError") fill(root, problem(error));
+  }
+}
