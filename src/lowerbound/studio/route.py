@@ -63,7 +63,7 @@ class Route:
         return "body" in self.takes
 
     @cached_property
-    def adapters(self) -> dict[str, TypeAdapter[Any]]:
+    def adapters(self) -> dict[str, Any]:
         """What checks each argument."""
         return {name: TypeAdapter(p.annotation) for name, p in self.takes.items() if name != "body"}
 
@@ -90,7 +90,7 @@ class Route:
         return done
 
 
-def _checked(adapter: TypeAdapter[Any], name: str, value: Any, strict: bool) -> Any:
+def _checked(adapter: Any, name: str, value: Any, strict: bool) -> Any:
     try:
         if strict:
             return adapter.validate_json(json.dumps(value, allow_nan=False), strict=True)
