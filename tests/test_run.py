@@ -1,10 +1,13 @@
 """Runs in Python: what is loaded is what was trained; own networks and own models; which weights a figure is from."""
 
+import fcntl
 import json
+import os
 import re
 import shlex
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -433,3 +436,35 @@ def test_the_program_is_named_as_it_can_be_called(tmp_path: Path, monkeypatch: p
     assert program() == "'./an env/lowerbound'"
     monkeypatch.setenv("PATH", str(script.parent))
     assert program() == "lowerbound"
+
+
+def test_it_is_known_who_trains_a_run(tmp_path: Path, run: lowerbound.Run) -> None:
+    path = Path(shutil.copytree(run.path, tmp_path / "run"))
+    mine, other = lowerbound.load(path), lowerbound.load(path)
+    assert other.trained_by() is None
+    with mine.lock():
+        assert other.trained_by() == os.getpid()
+        with pytest.raises(StorageError, match="being trained by another process"), other.lock():
+            raise AssertionError("two have the lock")
+        assert other.trained_by() == os.getpid()  # who was refused has wiped nothing
+    assert other.trained_by() is None
+    (path / ".lock").write_text("1")  # left by a process that was killed: nobody holds it
+    assert other.trained_by() is None
+
+
+@pytest.mark.parametrize("written", ["", "0", "-1", "words", "9" * 30])
+def test_a_lock_that_names_nobody_gives_no_process_to_signal(tmp_path: Path, run: lowerbound.Run, written: str) -> None:
+    path = Path(shutil.copytree(run.path, tmp_path / "run"))
+    with lowerbound.load(path).lock():
+        (path / ".lock").write_text(written)
+        assert lowerbound.load(path).trained_by() is None
+
+
+def test_a_look_does_not_keep_a_training_out(tmp_path: Path, run: lowerbound.Run) -> None:
+    path = Path(shutil.copytree(run.path, tmp_path / "run"))
+    (path / ".lock").touch()
+    with open(path / ".lock") as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        threading.Timer(0.1, fcntl.flock, (look, fcntl.LOCK_UN)).start()
+        with lowerbound.load(path).lock():
+            assert lowerbound.load(path).trained_by() == os.getpid()

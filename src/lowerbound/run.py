@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, final
+from typing import IO, Any, final
 
 import torch
 
@@ -28,6 +28,8 @@ from lowerbound.vae import Model
 
 WEIGHTS = "weights.safetensors"
 EVALUATION = "evaluation.json"
+LOCK = ".lock"
+PATIENCE = 0.5  # seconds: `Run.trained_by` of another process has the lock for an instant
 GROUPS = ("seeds.json", "sweep.json")  # in a folder of several runs: of several seeds, and of a sweep
 
 
@@ -193,20 +195,37 @@ class Run:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep a second process from training the same run; raises StorageError where one does."""
-        path = self.path / ".lock"
-        try:
-            file = open(path, "w")  # noqa: SIM115 - closed below
-        except OSError as error:
-            raise files.storage_error(path, error) from error
-        with file:
+        """Keep a second process from training the same run; raises StorageError where one does.
+
+        The file holds the process id of who has it, for `trained_by`.
+        """
+        path = self.path / LOCK
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StorageError(
-                    f"{self.path} is being trained by another process: wait for it or stop it."
-                ) from None
-            yield
+                file = stack.enter_context(open(path, "ab", buffering=0))  # who has it has written into it
+                held = _held(file)
+                if held:
+                    file.truncate(0)
+                    file.write(str(os.getpid()).encode())
+            except OSError as error:
+                raise files.storage_error(path, error) from error
+            if not held:
+                raise StorageError(f"{self.path} is being trained by another process: wait for it or stop it.")
+            try:
+                yield
+            finally:
+                file.truncate(0)
+
+    def trained_by(self) -> int | None:
+        """Give the id of the process that trains the run now, or None where none does."""
+        try:
+            with open(self.path / LOCK, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: who looks does not keep out who looks
+        except BlockingIOError:
+            return _written_pid(self.path / LOCK)
+        except OSError:  # there is none, or it may not be read
+            pass
+        return None
 
     # what came of it
 
@@ -317,6 +336,34 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
     except ValueError as error:
         raise StorageError(f"{path} is damaged: {error}.") from None
+
+
+def _held(file: IO[bytes]) -> bool:
+    """Take the lock of a file; who only looks has it for an instant, so that it is tried again for a while."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
+
+
+def _written_pid(path: Path) -> int | None:
+    """Read who holds a lock: the id of a living process."""
+    try:
+        pid = int(path.read_bytes())
+        if pid <= 0:  # damaged: signals to these would reach whole groups of processes
+            return None
+        os.kill(pid, 0)
+    except PermissionError:  # another user's, and alive
+        return pid
+    except (OSError, ValueError, OverflowError):  # it was taken this instant, or let go
+        return None
+    return pid
 
 
 def make_folder(out: Path | None, name: str) -> Path:
