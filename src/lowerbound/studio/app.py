@@ -15,6 +15,7 @@ from starlette.routing import Route as Path_
 from lowerbound.errors import LowerboundError, StorageError
 from lowerbound.studio.api import ROUTES
 from lowerbound.studio.limits import BODY
+from lowerbound.studio.openapi import document
 from lowerbound.studio.route import RequestError, Route, plain
 from lowerbound.studio.state import Studio
 
@@ -45,6 +46,8 @@ def application(studio: Studio) -> Starlette:
     lane = Lane()
     pages = _static()
     routes = [Path_(route.path, _endpoint(studio, route, lane), methods=[route.method]) for route in ROUTES]
+    described = answer(document(ROUTES)).body
+    routes.append(Path_("/openapi.json", _page(bytes(described), "application/json"), methods=["GET"]))
     routes += [Path_(address, _page(*found), methods=["GET"]) for address, found in pages.items()]
     return Starlette(routes=routes, exception_handlers={404: _nothing, 405: _nothing, 500: _failed})
 
