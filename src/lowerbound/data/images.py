@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, final
@@ -27,6 +28,7 @@ UNREAD |= {".raw", ".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".srf", ".sr2
 UNREAD |= {".raf", ".pef", ".srw"}
 MOST_PIXELS = 64 * 10**6
 MOST_BYTES = 512 * 2**20
+INK = 25  # of 255: fainter is paper
 
 
 @final
@@ -43,14 +45,30 @@ class Picture:
 
 def read(path: Path, name: str, size: tuple[int, int] | None, colour: Colour) -> Picture:
     """Read an image, and cut and scale it to ``size`` (width, height) if given; never raises for what a file holds."""
+    try:
+        data = _bytes(path)
+    except Exception as error:
+        return Picture(name, reason=_reason(error))
+    return decoded(data, name, size, colour)
+
+
+def decoded(
+    data: bytes,
+    name: str,
+    size: tuple[int, int] | None,
+    colour: Colour,
+    *,
+    formats: Sequence[str] = FORMATS,
+    most: int = MOST_PIXELS,
+) -> Picture:
+    """Read an image from the bytes of its file, as `read` does, of some formats and of at most so many pixels."""
     from PIL import Image, ImageOps
 
     try:
-        data = _bytes(path)
         notes: list[str] = []
-        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-            if opened.width * opened.height > MOST_PIXELS:
-                raise DataError(f"{opened.width}x{opened.height} pixels, more than 64 million")
+        with Image.open(io.BytesIO(data), formats=formats) as opened:
+            if opened.width * opened.height > most:
+                raise DataError(f"{opened.width}x{opened.height} pixels, more than {most / 10**6:.0f} million")
             image = _eight_bits(ImageOps.exif_transpose(opened), notes)
         if size:
             image = _fit(image, size)
@@ -58,6 +76,37 @@ def read(path: Path, name: str, size: tuple[int, int] | None, colour: Colour) ->
     except Exception as error:  # a damaged file makes Pillow raise nearly anything; MemoryError is one of them
         return Picture(name, reason=_reason(error))
     return Picture(name, pixels, hashlib.sha256(data).hexdigest(), notes=tuple(notes))
+
+
+def centred(ink: UInt8[np.ndarray, "H W"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
+    """Bring bright ink to where MNIST has its digits: into 20/28 of the sides, its centre of mass in the middle.
+
+    Example:
+        >>> ink = np.zeros((50, 90), np.uint8)
+        >>> ink[2:12, 3:13] = 255
+        >>> np.argwhere(centred(ink, (28, 28)) > 0).min(0), np.argwhere(centred(ink, (28, 28)) > 0).max(0)
+        (array([4, 4]), array([23, 23]))
+
+    Reference: Gradient-based learning applied to document recognition (LeCun et al., 1998), section III.A.
+    """
+    from PIL import Image
+
+    w, h = size
+    there = np.argwhere(ink > INK)
+    image = Image.fromarray(ink)
+    if not len(there):
+        return np.asarray(_fit(image, size))
+    (top, left), (bottom, right) = there.min(0), there.max(0) + 1
+    scale = min(w * 20 / 28 / (right - left), h * 20 / 28 / (bottom - top))
+    box = (max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale)))
+    cut = image.crop((left, top, right, bottom)).resize(box, Image.Resampling.LANCZOS)
+    found, mass = np.zeros((h, w), np.uint8), np.asarray(cut)
+    rows, columns = (mass.sum(1, dtype=float), mass.sum(0, dtype=float))
+    y, x = ((np.arange(len(one)) + 0.5) @ one / one.sum() for one in (rows, columns))
+    y0, x0 = (int(np.clip(round(side / 2 - middle), 0, side - n))
+              for side, middle, n in ((h, y, box[1]), (w, x, box[0])))  # fmt: skip
+    found[y0 : y0 + box[1], x0 : x0 + box[0]] = mass
+    return found
 
 
 def _fit(image: "Image", size: tuple[int, int]) -> "Image":
