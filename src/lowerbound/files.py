@@ -66,3 +66,28 @@ def storage_error(path: Path, error: OSError, needed: int = 0) -> StorageError:
 def digest(data: bytes) -> str:
     """Give the SHA-256 of bytes."""
     return hashlib.sha256(data).hexdigest()
+
+
+def tail(path: Path, size: int = 1 << 14, most: int = 1 << 24) -> list[bytes]:
+    """Give the last whole lines of a file, without reading the rest of it: those within ``size`` bytes, or the last.
+
+    Raises ValueError where no line ends within ``most`` bytes.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "rows"
+        >>> _ = path.write_bytes(b"one\\ntwo\\nthree\\nhalf of f")
+        >>> tail(path), tail(path, 1)
+        ([b'one', b'two', b'three'], [b'three'])
+    """
+    with open(path, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while True:
+            start = max(0, end - size)
+            file.seek(start)
+            lines = file.read(end - start).split(b"\n")[bool(start) : -1]
+            if lines or not start:
+                return lines
+            if size >= most:
+                raise ValueError(f"no line ends within its last {size:,} bytes")
+            size *= 2

@@ -3,10 +3,10 @@
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import final
+from typing import Any, final
 
 from rich.console import Console
 from rich.live import Live
@@ -102,6 +102,24 @@ def shown(records: Iterable[Record], job: Job, after: int = 0) -> Iterator[Recor
     finally:
         if live:
             live.stop()
+
+
+def left(rows: Sequence[Mapping[str, Any]], total: int) -> float | None:
+    """Give the seconds to the end of a training at the pace of the newest rows of its timing.jsonl; None without any.
+
+    Example:
+        >>> left([{"step": 50, "seconds": 9.0}, {"step": 100, "seconds": 5.0}, {"step": 150, "seconds": 5.0}], 1150)
+        100.0
+    """
+    if not rows:
+        return None
+    first, last = rows[0], rows[-1]
+    some = (
+        rows[1:] or rows
+    )  # the first tells how long its steps took, not how many they were, unless it is all there is
+    steps = last["step"] - (first["step"] if len(rows) > 1 else 0)
+    seconds: float = sum(row["seconds"] for row in some) * (total - last["step"]) / steps
+    return max(0.0, seconds)
 
 
 def line(record: Record, job: Job, seconds: float, first: int, after: int = 0) -> str:

@@ -38,6 +38,11 @@ for (const block of document.querySelectorAll(".command")) {
   block.append(button);
 }
 """
+DIGEST = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+POLICY = (
+    f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{DIGEST}'; "
+    "base-uri 'none'; form-action 'none'"
+)
 
 
 def write(path: Path | str, content: Content) -> Path:
@@ -69,16 +74,11 @@ def document(name: str, lead: str, body: str, version: str, more: str = "") -> s
         more: further style.
     """
     style = resources.files("lowerbound").joinpath("report.css").read_text("utf-8") + more
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="referrer" content="no-referrer">
 <title>{escape(name)} · lowerbound</title>

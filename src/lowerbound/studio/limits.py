@@ -10,9 +10,11 @@ from pydantic import Field
 BODY = 1 << 20  # bytes of a JSON body
 UPLOAD = 8 << 20  # bytes of an image's file
 PIXELS = 1 << 24  # of an uploaded image
+SHEET = 1 << 22  # pixels of the pictures in one answer
 DEPTH = 16  # of JSON within JSON
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+Ids = Annotated[str, Field(pattern=r"^[0-9a-f]{12}(,[0-9a-f]{12}){0,63}$")]
 Coordinate = Annotated[float, Field(ge=-1e4, le=1e4, allow_inf_nan=False)]
 Code = Annotated[list[Coordinate], Field(min_length=1, max_length=4096)]
 Codes = Annotated[list[Code], Field(min_length=1, max_length=64)]
@@ -21,5 +23,10 @@ Few = Annotated[int, Field(ge=1, le=64)]
 Row = Annotated[int, Field(ge=0, lt=2**31)]
 Temperature = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Steps = Annotated[int, Field(ge=2, le=60)]
+Anchors = Annotated[list[Code], Field(min_length=2, max_length=16)]
+Rows = Annotated[list[Row | None], Field(max_length=16)]
+Pace = Annotated[int, Field(ge=1, le=50)]
 Path = Literal["linear", "spherical"]
+Split = Literal["train", "validation", "test"]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
 Text = Annotated[str, Field(max_length=500)]

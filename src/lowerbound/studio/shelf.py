@@ -1,14 +1,14 @@
 """The runs of a folder, by opaque names: no path ever comes from the page."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from lowerbound import seeds
 from lowerbound.errors import LowerboundError
-from lowerbound.run import Run
+from lowerbound.run import GROUPS, Run
 from lowerbound.studio.route import MissingError
 
 
@@ -32,6 +32,11 @@ class Shelved:
         """What people call it."""
         return self.path.name if self.group is None else f"{self.group}/{self.path.name}"
 
+    @property
+    def known(self) -> dict[str, object]:
+        """What the page is told of it, without reading any file."""
+        return {"id": self.id, "name": self.name, "group": self.group, "path": str(self.path)}
+
 
 @final
 class Shelf:
@@ -46,7 +51,7 @@ class Shelf:
 
     def _walk(self) -> Iterator[Shelved]:
         for path in _folders(self.folder):
-            if seeds.is_group(path):
+            if _is_group(path):
                 yield from (self._shelved(one, path.name) for one in _folders(path) if _is_run(one))
             elif _is_run(path):
                 yield self._shelved(path)
@@ -60,6 +65,13 @@ class Shelf:
             if shelved.id == id:
                 return shelved
         raise MissingError("There is no such run in this folder: it was moved or deleted.")
+
+    def find_group(self, id: str) -> Path:
+        """Find a folder of several runs by its opaque name; raises MissingError."""
+        for path in _folders(self.folder):
+            if opaque(path.name) == id and _is_group(path):
+                return path
+        raise MissingError("There is no such folder of runs here: it was moved or deleted.")
 
     def open(self, id: str) -> Run:
         """Open a run by its opaque name; raises MissingError, or what is wrong with it."""
@@ -81,4 +93,8 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _is_run(path: Path) -> bool:
-    return (path / "spec.json").is_file()
+    return os.path.isfile(path / "spec.json")  # False too of a folder that may not be read
+
+
+def _is_group(path: Path) -> bool:
+    return any(os.path.isfile(path / name) for name in GROUPS)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import final
 
+from lowerbound.studio.lines import Lines
 from lowerbound.studio.memory import Memory, Opened
 from lowerbound.studio.shelf import Shelf
 
@@ -18,6 +19,7 @@ class Studio:
     def __init__(self, folder: str | Path) -> None:
         self.shelf = Shelf(Path(folder))
         self.memory = Memory(self.shelf)
+        self.lines = Lines()
 
     def opened(self, run: str) -> Opened:
         """Give a run with its model, by its opaque name."""

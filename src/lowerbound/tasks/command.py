@@ -151,18 +151,25 @@ def embed(args: "cli.Embed") -> None:
     """Write the codes of a split, with labels, rows and places in a plane, as .npz and .csv, and a picture."""
     run = verbs.opened(args.run)
     stem = _stem(args.out, run.path / f"codes-{args.split}")
-    codes, labels = (None if part is None else part.cpu() for part in begin.embed(run, args.split))
-    assert codes is not None
-    plane, axes = _plane(codes, args.plane)
-    rows = getattr(run.source, args.split).rows
-    columns: dict[str, Any] = {"rows": rows.cpu(), "labels": labels, "codes": codes, "plane": plane}
-    known = {name: column.numpy() for name, column in columns.items() if column is not None}
+    known, axes = coded(run, args.split, args.plane)
     verbs.say(str(_npz(stem, known)))
-    verbs.say(str(_write(stem.with_name(stem.name + ".csv"), _table(known).encode())))
-    if plane is not None:
+    verbs.say(str(_write(stem.with_name(stem.name + ".csv"), table(known).encode())))
+    if "plane" in known:
+        plane = torch.from_numpy(known["plane"])
+        labels = torch.from_numpy(known["labels"]) if "labels" in known else None
         title = f"{args.plane.upper()} of the codes of the {args.split} {noun(run.data['shape'])}"
         figure = figures.scatter(plane, labels, run.data.get("classes"), axes, title=title)
         verbs.say(str(_save(run, figure, stem.with_name(stem.name + ".png"))))
+
+
+def coded(run: Run, split: str, plane: str = "pca") -> tuple[dict[str, np.ndarray], tuple[str, str]]:
+    """Give the columns of a split's codes, with rows, labels and places in a plane, and the names of its axes."""
+    codes, labels = (None if part is None else part.cpu() for part in begin.embed(run, split))
+    assert codes is not None
+    places, axes = _plane(codes, plane)
+    rows = getattr(run.source, split).rows.cpu()
+    columns = {"rows": rows, "labels": labels, "codes": codes, "plane": places}
+    return {name: column.numpy() for name, column in columns.items() if column is not None}, axes
 
 
 def _plane(codes: torch.Tensor, how: str) -> tuple[torch.Tensor | None, tuple[str, str]]:
@@ -176,7 +183,8 @@ def _plane(codes: torch.Tensor, how: str) -> tuple[torch.Tensor | None, tuple[st
     return plane, (first, second)
 
 
-def _table(columns: dict[str, Any]) -> str:
+def table(columns: dict[str, Any]) -> str:
+    """Write the columns of codes as CSV, every number to its last digit."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     heads = {"rows": ["row"], "labels": ["label"], "plane": ["plane_x", "plane_y"]}

@@ -1,0 +1,150 @@
+"""A run in a line of the table: read from its small files, and kept until one of them changes."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, final
+
+from lowerbound import begin, files, progress, recipes
+from lowerbound import spec as specs
+from lowerbound.errors import LowerboundError, StorageError
+from lowerbound.run import Run
+from lowerbound.studio.shelf import Shelved
+
+FILES = ("spec.json", "data.json", "env.json", "metrics.json", "history.jsonl", "timing.jsonl")
+LARGEST = 32 << 20  # bytes of a JSON file: more than any run writes
+OWN = {"kind": "own"}
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say in words what a file does not hold: raises StorageError for whatever its reading stumbles on.
+
+    Example:
+        >>> with reading(Path("runs/one/metrics.json")):
+        ...     {"test": 3}["test"]["elbo"]
+        Traceback (most recent call last):
+        lowerbound.errors.StorageError: runs/one/metrics.json is damaged: 'int' object is not subscriptable.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}.") from None
+    except KeyError as error:
+        raise StorageError(f"{path} is damaged: it has no {error}.") from None
+    except RecursionError:
+        raise StorageError(f"{path} is damaged: it is nested without end.") from None
+    except (AttributeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+        raise StorageError(f"{path} is damaged: {error}.") from None
+
+
+@final
+class Lines:
+    """The lines of runs, each read again only where its files have changed."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Path, tuple[Any, dict[str, Any]]] = {}
+
+    def of(self, shelved: Shelved) -> dict[str, Any]:
+        """Tell a run's name, state and figures; of one that cannot be read, why."""
+        run = Run(shelved.path, {})
+        stamps = [_stamp(shelved.path / name) for name in FILES]
+        pid = None if stamps[FILES.index("metrics.json")] else run.trained_by()
+        key = stamps, pid
+        kept = self._kept.get(shelved.path)
+        if kept is None or kept[0] != key:
+            kept = self._kept[shelved.path] = key, _line(run, pid)
+        return {**shelved.known, **kept[1]}
+
+    def keep(self, shelved: list[Shelved]) -> None:
+        """Forget all runs but these."""
+        there = {one.path for one in shelved}
+        for path in [path for path in self._kept if path not in there]:
+            self._kept.pop(path, None)
+
+
+def _stamp(path: Path) -> Any:
+    """Tell a file from what it was before without reading it."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _line(run: Run, pid: int | None) -> dict[str, Any]:
+    """Read what the line shows, file by file, as far as they are whole."""
+    line: dict[str, Any] = {"state": "finished" if run.finished else "stopped" if pid is None else "training"}
+    line["pid"] = pid
+    parts = {"spec.json": _spec, "data.json": _data, "env.json": _env, "history.jsonl": _history}
+    parts |= {"metrics.json": _metrics} if run.finished else {"timing.jsonl": _timing}
+    try:
+        for name, part in parts.items():
+            with reading(run.path / name):
+                _bounded(run.path / name)
+                line |= part(run, line)
+    except LowerboundError as error:
+        line |= {"state": "damaged", "error": str(error)}
+    return line
+
+
+def _bounded(path: Path) -> None:
+    if path.suffix == ".json" and path.exists() and path.stat().st_size > LARGEST:
+        raise ValueError(f"it has {path.stat().st_size:,} bytes, which no run writes")
+
+
+def _spec(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
+    spec = run.spec = specs.check(run.read_json("spec.json"))
+    _, weight = recipes.beta_of(spec["objective"]) or (None, None)
+    asked = weight.get("end") if isinstance(weight, Mapping) else weight
+    found = {"latents": spec["latents"], "seed": spec["seed"], "beta": number(asked), "reached": None}
+    if spec["model"] == OWN:
+        found["own"] = "Its model was built in Python and its spec does not describe it: open it there, with load()."
+    return found
+
+
+def _data(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
+    known = run.data
+    shape, images = [int(n) for n in known["shape"]], {str(k): int(n) for k, n in known["images"].items()}
+    return {"data": str(known["name"]), "shape": shape, "images": images, "total": begin.total(run)}
+
+
+def _env(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
+    return {"recipe": str(run.env["recipe"]), "when": str(run.env["started"])}
+
+
+def _history(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the newest row: what is measured so far."""
+    path = run.path / "history.jsonl"
+    rows = files.tail(path) if path.exists() else []
+    row = json.loads(rows[-1]) if rows else {"step": 0}
+    so_far = {"elbo": number(row.get("elbo")), "rate": number(row.get("rate")), "reached": number(row.get("beta"))}
+    return {"step": int(row["step"]), "split": None, "elbo_error": None, "active": None, **so_far}
+
+
+def _timing(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
+    path = run.path / "timing.jsonl"
+    rows = [json.loads(row) for row in files.tail(path)] if path.exists() and line["pid"] is not None else []
+    return {"left": progress.left(rows, line["total"])}
+
+
+def _metrics(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the figures of the held-out split, which are those of the weights that are kept."""
+    known = run.metrics
+    beta = known.get("beta") or {"asked": line["beta"], "reached": line["reached"]}
+    found = {"beta": number(beta["asked"]) if line["beta"] is not None else None, "reached": number(beta["reached"])}
+    split = next((name for name in ("test", "validation") if name in known), None)
+    if split is None:
+        return {**found, "elbo": None, "rate": None}
+    row = known[split]
+    figures = {name: number(row.get(name)) for name in ("elbo", "rate", "active")}
+    return {**found, "split": split, **figures, "elbo_error": number(row["standard_error"].get("elbo"))}
+
+
+def number(value: Any) -> float | None:
+    """Take a number of a file, or none; raises TypeError where it is something else."""
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise TypeError(f"{str(value)[:40]!r} stands where a number should")
