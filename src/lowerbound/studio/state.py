@@ -5,7 +5,10 @@ from typing import final
 
 from lowerbound.studio.lines import Lines
 from lowerbound.studio.memory import Memory, Opened
+from lowerbound.studio.planning import Planner
+from lowerbound.studio.processes import Trainings
 from lowerbound.studio.shelf import Shelf
+from lowerbound.studio.uploads import Uploads
 
 
 @final
@@ -20,6 +23,9 @@ class Studio:
         self.shelf = Shelf(Path(folder))
         self.memory = Memory(self.shelf)
         self.lines = Lines()
+        self.planner = Planner()
+        self.trainings = Trainings(self.shelf.folder)
+        self.uploads = Uploads()
 
     def opened(self, run: str) -> Opened:
         """Give a run with its model, by its opaque name."""
