@@ -76,6 +76,46 @@ def interpolate(
     return torch.where(sin.abs() > 1e-6, arc, line)
 
 
+def way(
+    anchors: Float[Tensor, "A D"], steps: int, kind: Literal["linear", "spherical"] = "spherical"
+) -> Float[Tensor, "N D"]:
+    r"""Give the points from the first anchor through each to the last: `interpolate` between each and its next.
+
+    .. math:: N = (A - 1) (S - 1) + 1
+
+    Each anchor stands in it once. Raises UsageError where there are fewer than two anchors, or two steps.
+
+    Arguments:
+        anchors: the codes, in their order.
+        steps: S, the points from one anchor to the next, both included.
+        kind: a line or an arc.
+
+    Example:
+        >>> way(torch.tensor([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0]]), 3, "linear").tolist()
+        [[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [2.0, 1.0], [2.0, 2.0]]
+    """
+    if len(anchors) < 2 or steps < 2:
+        raise UsageError(f"A way of {len(anchors)} anchors and {steps} steps: it needs two of each at least.")
+    legs = interpolate(anchors[:-1], anchors[1:], steps, kind)
+    return torch.cat([legs[:, :-1].flatten(0, 1), anchors[-1:]])
+
+
+def extent(codes: Float[Tensor, "N D"], share: float = 0.998) -> tuple[Float[Tensor, "D"], Float[Tensor, "D"]]:
+    """Give the lowest and the highest value of each latent, but for the outermost codes: ``share`` of them lie between.
+
+    Raises UsageError where there is no code, or one is not finite.
+
+    Example:
+        >>> extent(torch.arange(100.0)[:, None], share=0.9)
+        (tensor([5.]), tensor([94.]))
+    """
+    if not len(codes) or not bool(codes.isfinite().all()):
+        raise UsageError(NAN.format(what="have no extent") if len(codes) else "There are no codes to have an extent.")
+    ordered = codes.sort(dim=0).values
+    cut = round(len(codes) * (1 - share) / 2)
+    return ordered[cut], ordered[-1 - cut]
+
+
 def manifold(model: Model, side: int = 20, reach: float = 0.99) -> tuple[Float[Tensor, "S S *X"], Float[Tensor, "S"]]:
     """Decode a grid over two latents, spaced by the normal's quantiles so that each cell has the same probability.
 
@@ -107,14 +147,29 @@ def pca(codes: Float[Tensor, "N D"]) -> tuple[Float[Tensor, "N 2"], list[float]]
         >>> plane.shape, shares[0] > shares[1]
         (torch.Size([3, 2]), True)
     """
+    mean, v, shares = principal(codes)
+    plane = torch.nn.functional.pad((codes.double() - mean) @ v[:2].T, (0, max(0, 2 - len(v))))
+    return plane.to(codes.dtype), [*(float(share) for share in shares[:2]), 0.0, 0.0][:2]
+
+
+def principal(
+    codes: Float[Tensor, "N D"],
+) -> tuple[Float[Tensor, "D"], Float[Tensor, "R D"], Float[Tensor, "R"]]:
+    """Give the mean of codes, their principal directions as rows, and the share of the variance along each.
+
+    In float64, the largest share first. Raises UsageError where a code is not finite.
+
+    Example:
+        >>> mean, directions, shares = principal(torch.tensor([[1.0, 2.0], [1.0, 4.0]]))
+        >>> mean.tolist(), directions[0].tolist(), shares[0].item()
+        ([1.0, 3.0], [0.0, 1.0], 1.0)
+    """
     if not bool(codes.isfinite().all()):
         raise UsageError(NAN.format(what="have no place in a plane"))
-    centred = (codes - codes.mean(0)).double()
-    _, s, v = torch.linalg.svd(centred, full_matrices=False)
+    mean = codes.double().mean(0)
+    _, s, v = torch.linalg.svd(codes.double() - mean, full_matrices=False)
     v = v * v.gather(1, v.abs().argmax(1, keepdim=True)).sign()  # a direction's sign is free: fix it
-    shares = s.square() / s.square().sum().clamp_min(torch.finfo(s.dtype).tiny)
-    plane = torch.nn.functional.pad(centred @ v[:2].T, (0, max(0, 2 - len(v))))
-    return plane.to(codes.dtype), [*(float(share) for share in shares[:2]), 0.0, 0.0][:2]
+    return mean, v, s.square() / s.square().sum().clamp_min(torch.finfo(s.dtype).tiny)
 
 
 def umap(codes: Float[Tensor, "N D"], seed: int = 0) -> Float[Tensor, "N 2"]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +12,7 @@ from torch import Tensor
 from lowerbound import explore, figures, recipes, report
 from lowerbound.errors import UsageError
 from lowerbound.metrics import headline
+from lowerbound.metrics.aggregate import FLOOR
 from lowerbound.run import Run, noun
 
 
@@ -65,12 +66,40 @@ def reconstruct(run: Run, n: int = 24) -> Figure:
 
 
 def latents_by_kl(run: Run) -> list[tuple[int, float | None]]:
-    """Give the latents, those with the highest KL first, with that KL in nats where it is known for each."""
-    metrics = run.metrics
-    kl = metrics.get("test", metrics.get("validation", {})).get("kl_by_dim")
+    """Give the latents, those with the highest KL first, with that KL in nats where it is known for each.
+
+    Of a run that is not finished it is that of the newest validation.
+    """
+    kl = _measured(run).get("kl_by_dim")
     if kl is None:
         return [(i, None) for i in range(run.spec["latents"])]
     return sorted(enumerate(kl), key=lambda pair: -pair[1])
+
+
+def unused(run: Run) -> set[int]:
+    """Give the latents that have collapsed to the prior or are constant, as far as that was measured."""
+    known = _measured(run)
+    if "collapsed" in known:
+        return {*known["collapsed"], *known.get("constant", [])}
+    return {i for i, nats in enumerate(known.get("kl_by_dim") or []) if nats < FLOOR}
+
+
+def _measured(run: Run) -> dict[str, Any]:
+    """Give the figures of the held-out images: of the evaluation, or else of the newest validation."""
+    if run.finished:
+        found: dict[str, Any] = run.metrics.get("test") or run.metrics.get("validation") or {}
+        return found
+    return next((row for row in reversed(run.history) if row["split"] == "validation"), {})
+
+
+def extent(run: Run, n: int = 500, *, data: bool = True) -> tuple[Float[Tensor, "D"], Float[Tensor, "D"]]:
+    """Give the range that each latent comes to in n draws of the prior and, with ``data``, the first n codes."""
+    points = [run.model.draw_latents(n, seed=0)]
+    if data:
+        size = min(n, run.data["images"][held_out(run)])
+        blocks = (shown(run, slice(i, min(i + 100, size))) for i in range(0, size, 100))
+        points.append(explore.embed(run.model, blocks)[0])
+    return explore.extent(torch.cat(points))
 
 
 def traverse(run: Run, latents: int = 10, *, image: int | None = None, reach: float = 2.5, steps: int = 11) -> Figure:
@@ -79,17 +108,17 @@ def traverse(run: Run, latents: int = 10, *, image: int | None = None, reach: fl
         raise UsageError("A traversal shows images, and these data are vectors: see lowerbound sample.")
     chosen = latents_by_kl(run)[:latents]
     values = torch.linspace(-reach, reach, steps)
-    origin = _origin(run, image)
-    rows = explore.traverse(run.model, origin, [i for i, _ in chosen], values)
+    z = origin(run, image)
+    rows = explore.traverse(run.model, z, [i for i, _ in chosen], values)
     labels = [f"z{i}" if kl is None else f"z{i} · {kl:.2f} nats" for i, kl in chosen]
     if image is None:
         return figures.traversal(rows.cpu(), labels, values=values)
-    own = [int((values - float(origin[i])).abs().argmin()) for i, _ in chosen]
+    own = [int((values - float(z[i])).abs().argmin()) for i, _ in chosen]
     return figures.traversal(rows.cpu(), labels, values, f"From {held_out(run)} image, {_row(run, image)}", own)
 
 
-def _origin(run: Run, image: int | None) -> Tensor:
-    """Give the latents a traversal starts from: an image's code, or the middle of the prior."""
+def origin(run: Run, image: int | None = None) -> Float[Tensor, "D"]:
+    """Give the latents to start from: a held-out image's code, or the middle of the prior; raises UsageError."""
     if image is None:
         middle: Tensor = run.model.draw_latents(1, seed=0, temperature=0.0)[0]
         return middle

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, final
 
-from lowerbound import checkpoint
+from torch import Tensor
+
+from lowerbound import checkpoint, explore, gallery
 from lowerbound.run import WEIGHTS, Run
 from lowerbound.studio.shelf import Shelf
 
@@ -28,6 +30,11 @@ class Opened:
             self.kept[what] = make()
         found: T = self.kept[what]
         return found
+
+    def codes(self) -> tuple[Tensor, Tensor | None]:
+        """Give the codes of the held-out split, (N, D), and its labels, (N,), if it has them."""
+        blocks = lambda: self.run.source.blocks(gallery.held_out(self.run))  # noqa: E731
+        return self.once("codes", lambda: explore.embed(self.run.model, blocks()))
 
 
 @final

@@ -9,6 +9,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+GIF = 224  # pixels of an animation's longer side, to which smaller images are enlarged by a whole number
+
 
 def pixels(images: Float[Tensor, "N C H W"]) -> UInt8[np.ndarray, "N H W c"]:
     """Give images in [0, 1] as bytes: grey of one channel, colour of three; of other numbers the first as grey."""
@@ -39,6 +41,33 @@ def png(image: UInt8[np.ndarray, "H W c"]) -> bytes:
     """Write one image as PNG."""
     file = io.BytesIO()
     Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def gif(images: Float[Tensor, "N C H W"], pace: int = 8, *, loops: bool = True, back: bool = False) -> bytes:
+    """Write an animation: each image for 1/``pace`` of a second, small ones enlarged so that they are seen.
+
+    Arguments:
+        images: in [0, 1], in their order.
+        pace: images a second.
+        loops: begin again at the end, rather than stop.
+        back: after the last the way back to the first.
+
+    Example:
+        >>> import torch
+        >>> gif(torch.rand(3, 1, 4, 4))[:6]
+        b'GIF89a'
+    """
+    cells = pixels(images)
+    scale = max(1, GIF // max(cells.shape[1:3]))
+    cells = cells.repeat(scale, axis=1).repeat(scale, axis=2)
+    frames = [Image.fromarray(cell.squeeze(-1) if cell.shape[-1] == 1 else cell) for cell in cells]
+    frames += frames[-2:0:-1] if back else []
+    file = io.BytesIO()
+    again = {"loop": 0} if loops else {}
+    frames[0].save(
+        file, "GIF", save_all=True, append_images=frames[1:], duration=1000 // pace, optimize=True, **again
+    )  # fmt: skip
     return file.getvalue()
 
 
