@@ -14,7 +14,7 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, final, get_args, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from lowerbound import after, likelihood, nets, posterior, prior, rng
 from lowerbound.data import SOURCES, Source
@@ -198,6 +198,8 @@ class Field:
     required: bool
     help: str
     node: str | None  # the registry of the node that stands there, if one does
+    named: bool  # whether nodes stand there, each under a name
+    schema: dict[str, Any]  # the JSON schema of the values; of a node there is none
 
 
 def describe(registry: str, kind: str) -> list[Field]:
@@ -217,10 +219,22 @@ def describe(registry: str, kind: str) -> list[Field]:
             p.default is p.empty,
             helps.get(name, COMMON.get(name, "")),
             CHILDREN.get((registry, name)),
+            (registry, name) in NAMED,
+            {} if (registry, name) in CHILDREN else _schema(p.annotation),
         )
         for name, p in _arguments(constructor).items()
         if name not in FILLED
     ]
+
+
+def _schema(annotation: Any) -> dict[str, Any]:
+    """Give the JSON schema of an annotation; that of what is no plain JSON, or says nothing, takes everything."""
+    if annotation is inspect.Parameter.empty:
+        return {}
+    try:
+        return TypeAdapter(annotation).json_schema()
+    except PydanticUserError:
+        return {}
 
 
 def _helps(doc: str) -> dict[str, str]:
