@@ -1,0 +1,83 @@
+// What is around: one latent moved along its range, and the held-out images whose codes are nearest.
+
+import { remember } from "../../lib/address.js";
+import { newest, post } from "../../lib/api.js";
+import { fill, h, number } from "../../lib/dom.js";
+import { busy, picture, problem } from "../../lib/parts.js";
+import { tiles } from "../../lib/tiles.js";
+import { settled } from "./place.js";
+
+/** Make the row of one latent; `focus(latent)` says which. */
+export function traverse(run, model, at, state, signal) {
+  const known = new Map(model.latents.map((one) => [one.latent, one]));
+  let latent = known.has(Number(state.latent)) && state.latent ? Number(state.latent) : model.latents[0].latent;
+  let values = [];
+  const row = tiles("Along the latent", { pick(i) {
+    const z = [...at.z];
+    z[latent] = values[i];
+    at.set(z);
+  } });
+  const title = h("h2", {});
+  const wrong = h("div", {});
+  const ask = newest((body) => post(`/api/runs/${run.id}/traverse`, body, signal), show, (error) => fill(wrong, problem(error)));
+  function show(found) {
+    values = found.values;
+    fill(wrong);
+    row.draw(found, (i) => ({ name: `z${latent} at ${number(values[i])}`, caption: number(values[i]) }));
+  }
+  function now() {
+    const { low, high } = known.get(latent);
+    title.textContent = `Along z${latent} alone`;
+    ask({ z: at.z, latent, low, high: high > low ? high : low + 1, steps: 11 });
+  }
+  const soon = settled(now, 120, signal);
+  at.on(soon);
+  now();
+  const section = h("section", {}, title, picture(row, "The other latents stay where they are. Hold another slider to see its row.", `along-${run.name}`), wrong);
+  section.focus_ = (next) => {
+    if (next === latent) return;
+    latent = next;
+    remember({ latent });
+    soon();
+  };
+  return section;
+}
+
+/** Make the row of the nearest images: looked for once it is asked, and then wherever one stops. */
+export function nearest(run, model, at, state, signal) {
+  let following = state.nearest === "1";
+  let found = null;
+  const row = tiles("Near image", { pick: (i) => at.set(found.z[i], { row: found.rows[i] }) });
+  const told = h("div", {});
+  const figure = picture(row, `The ${model.split} images whose codes are nearest to z, by Euclidean distance.`, `nearest-${run.name}`);
+  figure.hidden = true;
+  const ask = newest(look, show, (error) => fill(told, problem(error)));
+  async function look(z) {
+    for (;;) {
+      const answer = await post(`/api/runs/${run.id}/nearest`, { z, number: 10 }, signal);
+      if (answer.ready !== false) return answer;
+      fill(told, busy(`${answer.words} … ${answer.done} of ${answer.of}`)); // in short turns, between which others are decoded
+    }
+  }
+  function show(next) {
+    found = next;
+    fill(told);
+    figure.hidden = false;
+    const label = (i) => (found.labels ? `, ${found.labels[i]}` : "");
+    row.draw(found, (i) => ({
+      name: `${model.split} image ${found.rows[i]}${label(i)}, at a distance of ${number(found.distances[i])}`,
+      caption: `${number(found.distances[i])}${label(i)}`,
+    }));
+  }
+  function begin() {
+    following = true;
+    remember({ nearest: 1 });
+    button.hidden = true;
+    fill(told, busy("Looking …"));
+    ask(at.z);
+  }
+  const button = h("button", { type: "button", class: "plain", onclick: begin, disabled: model.rows === 0 }, "Find the nearest to z");
+  at.on(settled(() => following && ask(at.z), 250, signal));
+  if (following && model.rows) begin();
+  return h("section", {}, h("h2", {}, `Nearest ${model.split} images`), model.missing ? h("p", { class: "note" }, model.missing) : null, button, told, figure);
+}
