@@ -1,0 +1,224 @@
+"""The maps of an opened run: the codes of a split and what is drawn under them, each made once, in short turns."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from typing import Any, Literal, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.distributions import Distribution
+
+from lowerbound import density, explore, gallery, planes, rng
+from lowerbound.errors import UsageError
+from lowerbound.run import Run, noun
+from lowerbound.studio.slow import Slow, Steps
+from lowerbound.vae import VAE
+
+Of = Literal["prior", "codes", "holes"]
+SIDE = 128  # cells of a density along each side
+DRAWS = 200_000  # of a prior whose density in a plane has no closed form
+FIRST = 2048  # of them say how far the prior reaches
+NUMBERS = 1 << 25  # that are held of them at most
+UMAP = find_spec("umap") is not None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """What is seen on a map: the code of each row of a split, and a draw of its posterior where it has a density."""
+
+    z: Float[Tensor, "N D"]
+    drawn: Float[Tensor, "N D"]
+    labels: Int[Tensor, " N"] | None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Density:
+    """A density in a plane, and how it was found."""
+
+    cells: Float[Tensor, "H W"]
+    words: str
+    mass: float | None = None
+
+
+@final
+class Atlas:
+    """The maps of one split of an opened run."""
+
+    def __init__(self, run: Run, split: str) -> None:
+        if not run.data["images"].get(split):
+            raise UsageError(f"The run has no {split} {noun(run.data['shape'])}.")
+        self.run, self.split = run, split
+        self.codes = Slow(f"Encoding the {split} {noun(run.data['shape'])}", self._encode())
+        self.draws = Slow("Drawing from the prior", self._draw())
+        self._planes: dict[str, planes.Plane] = {}
+        self._places: dict[str, Tensor] = {}
+        self._densities: dict[tuple[str, Of], Slow[Density]] = {}
+        self._umap: Future[Tensor] | None = None
+
+    def _encode(self) -> Steps[Codes]:
+        model, device = self.run.model, next(self.run.model.parameters()).device
+        z, drawn, labels, done = [], [], [], 0
+        for x, y in self.run.source.blocks(self.split):
+            with torch.inference_mode(), rng.noise(0, "map", done):
+                some, draw = _encoded(model, x.to(device))
+            z.append(some.cpu())
+            drawn.append(draw.cpu())
+            labels.append(y)
+            yield (done := done + len(x)), self.run.data["images"][self.split]
+        known = [y.cpu() for y in labels if y is not None]
+        codes = torch.cat(z)
+        if not bool(codes.isfinite().all()):
+            raise UsageError(explore.NAN.format(what="have no place on a map"))
+        return Codes(codes, torch.cat(drawn), torch.cat(known) if len(known) == len(labels) else None)
+
+    def _draw(self) -> Steps[Tensor]:
+        prior, some = self.prior, []
+        count = max(FIRST, min(DRAWS, NUMBERS // self.latents))
+        for start in range(0, count, FIRST):
+            with torch.no_grad(), rng.noise(0, "map of the prior", start):
+                some.append(prior.sample(torch.Size((min(FIRST, count - start),))).cpu())
+            yield start + len(some[-1]), count
+        return torch.cat(some)
+
+    @property
+    def latents(self) -> int:
+        """How many there are."""
+        return int(self.run.spec["latents"])
+
+    @cached_property
+    def prior(self) -> Distribution:
+        """p(z)."""
+        assert isinstance(self.run.model, VAE)  # every spec is of one
+        prior: Distribution = self.run.model.prior()
+        return prior
+
+    @cached_property
+    def reach(self) -> Float[Tensor, "M D"]:
+        """A few draws of the prior, which say how far it reaches."""
+        with torch.no_grad(), rng.noise(0, "map of the prior", 0):
+            return self.prior.sample(torch.Size((FIRST,))).cpu()
+
+    @cached_property
+    def centre(self) -> Float[Tensor, "D"]:
+        """The prior's middle, or the mean of its draws where it has none."""
+        try:
+            return gallery.origin(self.run).cpu()
+        except UsageError:
+            return self.reach.mean(0)
+
+    # planes
+
+    def usual(self) -> str:
+        """Name the plane that is shown first: of the two latents with the highest KL."""
+        i, j = ([k for k, _ in gallery.latents_by_kl(self.run)] * 2)[:2]
+        return f"z{i}.z{j}"
+
+    def waiting(self, name: str) -> dict[str, Any] | None:
+        """Tell how far a plane is that takes its time, or None where it is ready."""
+        if not self.codes.go():
+            return self.codes.progress
+        if name == "umap" and "umap" not in self._planes and UMAP:
+            self._umap = self._umap or _beside(explore.umap, self.codes.result.z)
+            if not self._umap.done():
+                return {"ready": False, "words": "UMAP lays the codes out", "done": 0, "of": 0}
+        return None
+
+    def plane(self, name: str) -> planes.Plane:
+        """Give a plane by its name: pca, umap, or two latents, such as z3.z7."""
+        if name not in self._planes:
+            self._planes[name] = self._made(name)
+        return self._planes[name]
+
+    def _made(self, name: str) -> planes.Plane:
+        codes = self.codes.result.z
+        if name == "pca":
+            return planes.pca(codes)
+        if name == "umap":
+            places = explore.umap(codes) if self._umap is None else self._umap.result()
+            return planes.Layout(("UMAP 1", "UMAP 2"), codes, places)
+        i, j = (int(one[1:]) for one in name.split("."))
+        return planes.latents(self.centre, i, j)
+
+    def places(self, name: str) -> Float[Tensor, "N 2"]:
+        """Give where each code is on a plane's map; on a line, y spreads them for the eye, at random."""
+        if name not in self._places:
+            plane = self.plane(name)
+            xy = plane.project(self.codes.result.z).float()
+            if isinstance(plane, planes.Linear) and plane.line:
+                *_, low, high = self.bounds(name)
+                with rng.noise(0, "map's spread"):
+                    xy[:, 1] = 0.8 * (low + (high - low) * torch.rand(len(xy)))
+            self._places[name] = xy
+        return self._places[name]
+
+    def bounds(self, name: str) -> planes.Bounds:
+        """Give what a plane's map shows at first."""
+        plane = self.plane(name)
+        flat = isinstance(plane, planes.Linear)
+        return planes.bounds(plane, self.codes.result.z, self.reach if flat else None)
+
+    # densities
+
+    def under(self, name: str, of: Of) -> Slow[Density]:
+        """Give the work that makes a density in a plane."""
+        if (name, of) not in self._densities:
+            plane = self.plane(name)
+            if not isinstance(plane, planes.Linear):
+                raise UsageError("UMAP lays out the codes only: nothing has a density there.")
+            words = {"prior": "The prior's density", "codes": "The codes' density", "holes": "The holes"}[of]
+            self._densities[name, of] = Slow(words, self._density(name, plane, of))
+        return self._densities[name, of]
+
+    def _density(self, name: str, plane: planes.Linear, of: Of) -> Steps[Density]:
+        grid = density.grid_over(self.bounds(name), SIDE)
+        if of == "holes":
+            return (yield from self._holes(name, plane, grid))
+        if of == "codes":
+            xy = plane.project(self.codes.result.drawn)
+            return (yield from _smooth(xy, grid, plane.line, "draws of q(z|x), one each,"))
+        with torch.no_grad():
+            found = density.exact(plane, self.prior, grid)
+        if found is not None:
+            return Density(found, "the prior's density, exact")
+        while not self.draws.go(0):
+            yield self.draws.done, self.draws.of
+        return (yield from _smooth(plane.project(self.draws.result), grid, plane.line, "draws of the prior"))
+
+    def _holes(self, name: str, plane: planes.Linear, grid: density.Grid) -> Steps[Density]:
+        p, q = (self.under(name, of) for of in ("prior", "codes"))
+        for work in (p, q):
+            while not work.go(0):
+                yield work.done, work.of
+        h = density.bandwidths(plane.project(self.codes.result.drawn), grid, plane.line)
+        prior = density.widened(p.result.cells, grid, h, plane.line)
+        area = float(grid.x[1] - grid.x[0]) / SIDE if plane.line else grid.area
+        more, mass = density.holes(prior, q.result.cells, area)
+        return Density(more, f"the prior's density, smoothed alike, less that of {q.result.words}", mass)
+
+
+def _encoded(model: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the code of each x, and a draw of its posterior."""
+    q = model.posterior(x)
+    return model.posterior.centre(q), q.sample()
+
+
+def _smooth(xy: Float[Tensor, "N 2"], grid: density.Grid, line: bool, what: str) -> Steps[Density]:
+    h = density.bandwidths(xy, grid, line)
+    for done, found in density.smoothed(xy, grid, h, line):
+        cells = found
+        yield done, len(xy)
+    along = f"{h[0]:.2g}" if line else f"{h[0]:.2g} × {h[1]:.2g}"
+    return Density(cells, f"{len(xy):,} {what} smoothed by a Gaussian of {along}")
+
+
+def _beside(call: Any, *arguments: Any) -> "Future[Tensor]":
+    """Work in a thread of its own: nothing of the model is touched."""
+    pool = ThreadPoolExecutor(1)
+    found: Future[Tensor] = pool.submit(call, *arguments)
+    pool.shutdown(wait=False)
+    return found
