@@ -1,0 +1,134 @@
+// The picture that a view is about: drawn, uploaded, pasted, dropped, or taken from the held-out images.
+//   const it = subject(run, easelInfo, {state, mask, changed: ({id, picture, notes}) => …, failed});
+// A drawing is kept for the session, so that a reload has it; a held-out image stands in the URL by its row.
+
+import { remember } from "./address.js";
+import { newest, post, upload } from "./api.js";
+import { fill, h, say } from "./dom.js";
+import { easel } from "./easel.js";
+
+const KEPT = "lowerbound.drawing";
+
+/** Make the easel of a run with all the ways to get a picture onto it; `info` is of /api/runs/{run}/easel. */
+export function subject(run, info, { state, signal, mask = false, changed, failed, hidden }) {
+  let source = { kind: "canvas" };
+  const kept = session();
+  const own = kept?.width === info.width && kept?.height === info.height && kept?.channels === info.channels ? kept : null;
+  const board = easel({ ...info, mask, changed: drawn });
+  const notes = h("p", { class: "note", role: "status" });
+  const centre = h("input", { type: "checkbox", checked: own?.centre ?? info.digits, onchange: () => { keep(); take(); } });
+  const invert = h("select", { onchange: () => take() },
+    [["auto", "if it looks the other way round"], ["yes", "always"], ["no", "never"]].map(([value, name]) => h("option", { value }, name)));
+  const inverted = h("label", { class: "choice", hidden: true }, "Swap dark and light", invert);
+  const row = h("input", { type: "number", min: 0, max: Math.max(0, info.rows - 1), value: state.row ?? "", placeholder: "0", onchange: () => row.value !== "" && held(Number(row.value)) });
+  const file = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp,image/gif,image/bmp", class: "unseen", onchange: () => file.files[0] && given(file.files[0]) });
+
+  const ask = newest(async () => {
+    if (source.kind === "row") return post(`/api/runs/${run}/held`, { row: source.row });
+    if (source.kind === "file") return upload("/api/images", source.blob, { run, invert: invert.value, centre: centre.checked });
+    return board.empty ? null : upload("/api/images", await board.blob(), { run, invert: "no", centre: centre.checked });
+  }, async (found) => {
+    fill(notes, found ? [found.label ? `A ${info.split} image of the class ${found.label}. ` : "", found.notes.join(" ")] : "");
+    if (found && source.kind !== "canvas") await board.load(found.picture.sheet, { keep: false });
+    if (found && source.kind === "file") keep();
+    changed(found);
+  }, (error) => {
+    if (source.kind !== "canvas") source = { kind: "canvas" };
+    failed(error);
+  });
+  const take = () => ask(source);
+
+  async function drawn(what) {
+    if (what.hidden) {
+      if (what.done) await settle();
+      hidden?.();
+      return;
+    }
+    if (source.kind !== "canvas") {
+      source = { kind: "canvas" };
+      row.value = "";
+      inverted.hidden = true;
+      remember({ row: null });
+    }
+    if (what.done) keep();
+    take();
+    hidden?.();
+  }
+
+  /** What is hidden is hidden of the image that the model sees: put that onto the easel. */
+  async function settle() {
+    if (source.kind !== "canvas" || !centre.checked || board.empty) return;
+    const found = await upload("/api/images", await board.blob(), { run, invert: "no", centre: true });
+    await board.load(found.picture.sheet, { keep: false });
+    centre.checked = false;
+    keep();
+    take();
+  }
+
+  function held(number) {
+    source = { kind: "row", row: Math.min(Math.max(0, Math.floor(number)), info.rows - 1) };
+    row.value = source.row;
+    inverted.hidden = true;
+    remember({ row: source.row });
+    board.unhide();
+    take();
+    hidden?.();
+  }
+
+  function given(blob) {
+    source = { kind: "file", blob };
+    row.value = "";
+    inverted.hidden = info.channels !== 1;
+    remember({ row: null });
+    board.unhide();
+    say("The picture is being read");
+    take();
+    hidden?.();
+  }
+
+  function keep() {
+    const { width, height, channels } = info;
+    try {
+      sessionStorage.setItem(KEPT, JSON.stringify(board.empty ? null : { width, height, channels, address: board.address(), centre: centre.checked }));
+    } catch {
+      // a drawing too large for the browser's store is kept by nothing
+    }
+  }
+
+  const pictures = (list) => [...(list ?? [])].find((one) => one.type.startsWith("image/"));
+  document.addEventListener("paste", (event) => {
+    const blob = pictures(event.clipboardData?.files);
+    if (blob) { event.preventDefault(); given(blob); }
+  }, { signal });
+  const element = h("div", { class: "subject" }, board.element, notes,
+    h("div", { class: "row" },
+      h("button", { type: "button", class: "quiet", onclick: () => file.click() }, "Upload a picture"), file,
+      info.rows ? [h("label", { class: "choice" }, `or ${info.split} image`, row),
+        h("button", { type: "button", class: "quiet", onclick: () => held(Math.floor(Math.random() * info.rows)) }, "Any")] : null),
+    h("div", { class: "row" },
+      info.channels === 1 ? h("label", { class: "choice" }, centre, "Centre and scale it, as the digits of MNIST are") : null, inverted),
+    h("p", { class: "note" }, "A picture can also be pasted, or dropped here. It stays on this machine."));
+  file.setAttribute("tabindex", "-1");
+  file.setAttribute("aria-label", "A picture's file");
+  for (const name of ["dragover", "drop"]) element.addEventListener(name, (event) => {
+    event.preventDefault();
+    const blob = name === "drop" && pictures(event.dataTransfer?.files);
+    if (blob) given(blob);
+  });
+
+  /** Begin with the row of the URL, or with what was drawn before. */
+  async function start() {
+    if (state.row !== undefined && info.rows) return held(Number(state.row) || 0);
+    if (own) await board.load(own.address, { keep: false }).catch(() => {});
+    take();
+  }
+  return { element, board, held, start, again: take, get row() { return source.kind === "row" ? source.row : null; } };
+}
+
+function session() {
+  try {
+    return JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
+  } catch {
+    return null;
+  }
+}
