@@ -78,7 +78,7 @@ def test_what_a_run_holds(mnist: Path) -> None:
     names = {path.name for path in mnist.iterdir()} - {".lock"}
     assert names == {
         "spec.json", "env.json", "data.json", "history.jsonl", "timing.jsonl", "metrics.json", "weights.safetensors",
-        "checkpoints", "figures", "report.html", "README.md",
+        "checkpoints", "frames", "frames.jsonl", "figures", "report.html", "README.md",
     }  # fmt: skip
     assert not [path for path in mnist.rglob(".*") if path.name != ".lock"]
     for path in mnist.glob("*.json"):

@@ -20,6 +20,7 @@ DIGITS = ("train", "digits", "--validation", "600", "--epochs", "3", "--set", "t
 DIGITS += ("--set", "train.save=6", "--set", "train.log=3")
 BASE = (*DIGITS, "--set", "train.validate=12")
 TOTAL = 47
+PARTS = ("checkpoints", "frames", "figures")
 
 
 def finished(process: "Popen[str]") -> str:
@@ -42,11 +43,12 @@ def drawn(path: Path) -> bytes:
 
 
 def assert_same(path: Path, golden: Path) -> None:
-    """Weights, checkpoints, history, figures, metrics and samples are those of the run that was never stopped."""
-    mine, theirs = ({**tree(p / "checkpoints"), **tree(p / "figures")} for p in (path, golden))
-    assert mine.keys() == theirs.keys()
-    assert [name for name in mine if mine[name] != theirs[name]] == []
-    for name in ("weights.safetensors", "history.jsonl", "spec.json", "data.json"):
+    """Weights, checkpoints, history, frames, figures, metrics and samples are those of the run that was never stopped."""
+    mine, theirs = ({part: tree(p / part) for part in PARTS} for p in (path, golden))
+    for part in PARTS:
+        assert mine[part].keys() == theirs[part].keys() != set(), part
+        assert [name for name in mine[part] if mine[part][name] != theirs[part][name]] == []
+    for name in ("weights.safetensors", "history.jsonl", "frames.jsonl", "spec.json", "data.json"):
         assert (path / name).read_bytes() == (golden / name).read_bytes(), name
     timings = [
         [json.loads(line)["step"] for line in (p / "timing.jsonl").read_text().splitlines()] for p in (path, golden)

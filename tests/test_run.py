@@ -45,7 +45,7 @@ def test_the_directory_is_the_designs(run: lowerbound.Run) -> None:
     names = {p.name for p in run.path.iterdir()} - {".lock"}
     assert names == {
         "spec.json", "env.json", "data.json", "history.jsonl", "timing.jsonl", "metrics.json", "weights.safetensors",
-        "checkpoints", "figures", "report.html", "README.md",
+        "checkpoints", "frames", "frames.jsonl", "figures", "report.html", "README.md",
     }  # fmt: skip
     assert run.spec["objective"]["terms"]["kl"]["weight"] == 2
     assert {"python", "torch", "numpy", "lowerbound"} <= set(run.env["versions"])

@@ -14,6 +14,7 @@ from lowerbound import after, checkpoint, explore, files, gallery, metrics
 from lowerbound import spec as specs
 from lowerbound.data import Source
 from lowerbound.errors import DivergedError
+from lowerbound.frames import Frames
 from lowerbound.likelihood import Gaussian
 from lowerbound.metrics.bounds import SEED
 from lowerbound.objective import KL, Capacity, Distortion, Elbo, FreeBits, Lagging, Objective
@@ -88,11 +89,14 @@ class Job:
         """
         every = self.plan.validate or math.ceil(len(self.source.train) / self.plan.batch)
         records = train(self.state, self.source, steps=self.total, batch=self.plan.batch, seed=self.run.spec["seed"])
+        frames = Frames(self.run, self.source, self.total, self.plan.frames)
         self.clock = time.monotonic()
         self.run.cut(self.state.step)  # what came after the checkpoint is done again
         if self.state.step < self.total and not self.stopped_early():
             self.run.unfinish()
         if self.state.step == 0:
+            self.run.cut(-1)  # the frame of no step is taken again
+            frames.take(self.judged, 0)
             self.save()  # a disk that cannot take a checkpoint says so now
         try:
             for record in () if self.stopped_early() else records:
@@ -100,6 +104,7 @@ class Job:
                 self.tally.add(record)
                 if record.step % self.plan.log == 0 or last:
                     self._log(record)
+                frames.take(self.judged, record.step)
                 if record.step % every == 0 or last:
                     self._validate()
                     self.save()

@@ -28,6 +28,7 @@ from lowerbound.vae import Model
 
 WEIGHTS = "weights.safetensors"
 EVALUATION = "evaluation.json"
+FRAMES = "frames.jsonl"
 LOCK = ".lock"
 PATIENCE = 0.5  # seconds: `Run.trained_by` of another process has the lock for an instant
 GROUPS = ("seeds.json", "sweep.json")  # in a folder of several runs: of several seeds, and of a sweep
@@ -168,7 +169,7 @@ class Run:
         return _rows(self.path / "timing.jsonl")
 
     def log(self, row: Mapping[str, Any], name: str = "history.jsonl") -> None:
-        """Append one row to the history (or, with its times, to timing.jsonl)."""
+        """Append one row to the history (or to timing.jsonl, or to frames.jsonl)."""
         path = self.path / name
         try:
             with open(path, "ab") as file:
@@ -182,11 +183,18 @@ class Run:
             (self.path / name).unlink(missing_ok=True)
 
     def cut(self, step: int) -> None:
-        """Cut history and timing back to a step, atomically: what came after it will be done again."""
-        for path in (self.path / "history.jsonl", self.path / "timing.jsonl"):
+        """Cut history, timing and frames back to a step, each atomically: what came after it will be done again."""
+        for path in (self.path / name for name in ("history.jsonl", "timing.jsonl", FRAMES)):
             if path.exists():
                 lines = [json.dumps(row).encode() for row in _rows(path) if row["step"] <= step]
                 files.write(path, b"".join(line + b"\n" for line in lines))
+        for later in [path for path in self.frames.glob("*.png") if path.stem > f"{step:09d}"]:
+            later.unlink()
+
+    @property
+    def frames(self) -> Path:
+        """The folder of the pictures that were made while it was trained, each named by its step."""
+        return self.path / "frames"
 
     @property
     def checkpoints(self) -> Path:

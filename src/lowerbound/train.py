@@ -41,6 +41,8 @@ class Plan:
         validate: steps between validations; null for once an epoch.
         save: steps between checkpoints beside those at validations; null for none.
         log: steps between rows of the history.
+        frames: how often pictures are kept of what the model makes of the same images and latents, more of the
+            beginning than later; a short training has fewer, and 0 is for none.
         precision: of the networks in a step, "float32" or "bfloat16" (autocast; the elbo and the weights stay float32);
             "auto" takes bfloat16 where the device multiplies it in hardware.
         deterministic: whether only torch's own deterministic kernels may be used.
@@ -60,6 +62,7 @@ class Plan:
     validate: Annotated[int, Ge(1)] | None = None
     save: Annotated[int, Ge(1)] | None = None
     log: Annotated[int, Ge(1)] = 50
+    frames: Annotated[int, Ge(0)] = 40
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     deterministic: bool = False
 

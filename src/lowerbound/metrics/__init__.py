@@ -22,6 +22,7 @@ from lowerbound.metrics.anomaly import threshold as threshold
 from lowerbound.metrics.bits import bits_per_dimension as bits_per_dimension
 from lowerbound.metrics.bounds import evaluate as evaluate
 from lowerbound.metrics.bounds import headline as headline
+from lowerbound.metrics.bounds import kl_by_dim as kl_by_dim
 from lowerbound.metrics.bridge import Annealing as Annealing
 from lowerbound.metrics.disentanglement.base import DisentanglementScore as DisentanglementScore
 from lowerbound.metrics.disentanglement.base import error_over_images as error_over_images

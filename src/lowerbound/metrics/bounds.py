@@ -64,7 +64,7 @@ def evaluate(
         whole = pooled(kept)
         n = whole.log_px.shape[1]
         loss = objective.reduce(model, whole, step=step) if once else sums * (1 / n)
-    found = {"images": n, **_summary(loss, whole), "kl_by_dim": _kl_by_dim(whole) if whole.density else None}
+    found = {"images": n, **_summary(loss, whole), "kl_by_dim": kl_by_dim(whole) if whole.density else None}
     if bits and whole.density:
         found["bits_per_dimension"] = bits_per_dimension(-found["elbo"], trace.px)
     return found
@@ -97,8 +97,17 @@ def _summary(loss: Loss, whole: Trace) -> dict[str, Any]:
     return {**terms, "standard_error": errors}
 
 
-def _kl_by_dim(whole: Trace) -> list[float] | None:
-    parts = [latent.kl_by_dim for latent in whole.latents]
+def kl_by_dim(trace: Trace) -> list[float] | None:
+    """Give the mean KL of each coordinate in nats, those of all groups in order, or None where there is none.
+
+    Example:
+        >>> from torch.distributions import Independent, Normal
+        >>> from lowerbound.vae import Latent
+        >>> q, p = Independent(Normal(torch.ones(5, 2), 1.0), 1), Independent(Normal(torch.zeros(2), 1.0), 1)
+        >>> kl_by_dim(Trace(torch.zeros(5, 3), (Latent(q.rsample((1,)), q, p),), q))
+        [0.5, 0.5]
+    """
+    parts = [latent.kl_by_dim for latent in trace.latents]
     if any(part is None for part in parts):
         return None
     return [float(v) for part in parts if part is not None for v in part.mean((0, 1))]
