@@ -1,3 +1,179 @@
-import { h } from "../lib/dom.js";
+// A training: a form made of what the parts say of themselves, the command that does the same, and what became of it.
 
-export default { title: "Train", show: async (root) => root.append(h("h1", {}, "Train")) };
+import { href, remember } from "../lib/address.js";
+import { get, newest, post } from "../lib/api.js";
+import { fill, h, say } from "../lib/dom.js";
+import { field } from "../lib/fields.js";
+import { command, loading, problem } from "../lib/parts.js";
+import { assignments, clear, parse } from "../lib/settings.js";
+import { job, started } from "../lib/started.js";
+import { tree } from "../lib/tree.js";
+
+const OWN = "own";
+const NUMBERS = ["beta", "latents", "epochs", "seed", "seeds", "points"];
+const WORDS = ["data", "recipe", "range", "name"];
+const USUAL = { data: "mnist", seed: 0, seeds: 1, points: 8 };
+
+export default {
+  title: "Train",
+  show: (root, { run, state }, signal) =>
+    run ? job(root, run, signal) : loading(root, "Reading what there is …", () => get("/api/parts", {}, signal), (parts) => page(parts, state, signal)),
+};
+
+function page(parts, state, signal) {
+  const form = restored(state);
+  const settings = parse(listOf(state.set));
+  const aside = h("section", { class: "card plan", "aria-label": "What this training is" }, h("p", { class: "note busy" }, "Reading the data …"));
+  const found = h("div", {});
+  const wrong = h("div", { role: "status" });
+  const go = h("button", { type: "button", disabled: true, onclick: start }, "Start training");
+  const many = tree(parts, settings, edited);
+  const fields = basics(parts, form, (name, value) => {
+    if (value === undefined || value === null || value === "") delete form[name];
+    else form[name] = value;
+    if (name === "recipe") ["model", "objective", "fit"].forEach((part) => clear(settings, part));
+    if (name === "data") clear(settings, "data");
+    edited();
+  });
+  let ready = false;
+  const check = newest((asked) => post("/api/plan", { form: asked }, signal), shown, failed);
+
+  const asked = () => ({ ...form, ...(settings.size ? { set: assignments(settings) } : {}) });
+
+  function edited() {
+    ready = false;
+    go.disabled = true;
+    const kept = Object.fromEntries([...NUMBERS, ...WORDS].map((name) => [name, form[name] === USUAL[name] ? undefined : form[name]]));
+    remember({ ...kept, set: settings.size ? JSON.stringify(assignments(settings)) : undefined });
+    aside.classList.add("stale");
+    check(asked());
+  }
+
+  function shown(plan, of) {
+    if (signal.aborted || JSON.stringify(of) !== JSON.stringify(asked())) return;
+    aside.classList.remove("stale");
+    const { words, field: at } = plan.problem ?? {};
+    const name = at === "train.epochs" ? "epochs" : at === "data" && !fields.own.hidden ? "own" : at;
+    const told = many.wrong(at, words);
+    for (const [one, element] of Object.entries(fields)) element.wrong(one === name ? words : null);
+    if (words) {
+      fill(wrong, h("p", { class: "problem" }, words), told && !fields[name] ? h("p", { class: "note" }, `It is about ${at}, among the parts.`) : null);
+      return;
+    }
+    fill(wrong);
+    many.show(plan.spec);
+    fields.latents.hint(String(plan.spec.latents));
+    fields.epochs.hint(String(plan.spec.train.epochs));
+    fill(found, about(plan));
+    ready = true;
+    go.disabled = false;
+  }
+
+  function failed(error) {
+    if (signal.aborted) return;
+    aside.classList.remove("stale");
+    fill(wrong, problem(error));
+  }
+
+  async function start() {
+    if (!ready) return;
+    go.disabled = true;
+    try {
+      const one = await post("/api/trainings", { form: asked() });
+      say(`Started ${one.name}`);
+      location.hash = href("train", one.id);
+    } catch (error) {
+      fill(wrong, problem(error));
+      go.disabled = false;
+    }
+  }
+
+  fill(aside, h("h2", {}, "This training"), found, wrong, h("p", { class: "row" }, go));
+  edited();
+  return [
+    h("h1", {}, "Train"),
+    h("p", {}, "Choose the data and a recipe, and start: everything else has a value that works. The training is a program of its own, so this page and the studio may be closed meanwhile."),
+    h("div", { class: "train" },
+      h("div", { class: "form" }, layout(fields, form.seeds > 1 || form.range !== undefined),
+        h("h2", {}, "All parts"), h("p", { class: "note" }, "What the recipe is made of. Open a part to change its kind or its arguments."), many),
+      aside),
+    started(signal),
+  ];
+}
+
+const layout = (fields, several) => [
+  h("div", { class: "basics" }, fields.data, fields.own, fields.recipe),
+  h("div", { class: "basics" }, fields.beta, fields.latents, fields.epochs, fields.seed, fields.name),
+  h("details", { open: several }, h("summary", {}, h("span", { class: "label" }, "Several runs: seeds, or a sweep over β")),
+    h("div", { class: "inner basics" }, fields.seeds, fields.range, fields.points)),
+];
+
+function restored(state) {
+  const form = { ...USUAL };
+  for (const name of WORDS) if (state[name]) form[name] = state[name];
+  for (const name of NUMBERS) if (state[name] && Number.isFinite(Number(state[name]))) form[name] = Number(state[name]);
+  return form;
+}
+
+function listOf(text) {
+  try {
+    const found = JSON.parse(text ?? "[]");
+    return Array.isArray(found) ? found.filter((one) => typeof one === "string") : [];
+  } catch {
+    return [];
+  }
+}
+
+function basics(parts, form, change) {
+  const known = Object.fromEntries(parts.data.map(({ name, help }) => [name, help]));
+  const recipes = Object.fromEntries(parts.recipes.map((one) => [one.name, one]));
+  const mine = !(form.data in known);
+  const own = field("Folder or file", { type: "text", placeholder: "/home/me/pictures", help: "A folder of images, or an .npy or .npz file, on the machine that the studio runs on.", value: mine ? form.data : "", change: (value) => change("data", value) });
+  own.hidden = !mine;
+  const helpOf = (name) => (name === OWN ? "" : known[name]);
+  const data = field("Data", {
+    list: { ...Object.fromEntries(Object.keys(known).map((one) => [one, one])), [OWN]: "images or numbers of my own …" },
+    value: mine ? OWN : form.data, help: helpOf(mine ? OWN : form.data),
+    change(name) {
+      own.hidden = name !== OWN;
+      data.help(helpOf(name));
+      if (name === OWN) own.input.focus();
+      change("data", name === OWN ? own.input.value : name);
+    },
+  });
+  const story = (name) => (name ? `${recipes[name]?.about ?? ""}. ${recipes[name]?.citation ?? ""}` : "The variational autoencoder, or the β-VAE where a β is given.");
+  const recipe = field("Recipe", {
+    list: { "": "usual", ...Object.fromEntries(Object.keys(recipes).map((one) => [one, one])) }, value: form.recipe ?? "", help: story(form.recipe),
+    change(name) { recipe.help(story(name)); change("recipe", name); },
+  });
+  const number = (name, label, help, schema, placeholder) =>
+    field(label, { schema, help, placeholder, value: form[name], change: (value) => change(name, value ?? USUAL[name]) });
+  const whole = (minimum) => ({ type: "integer", minimum });
+  const words = (name, label, help, placeholder) =>
+    field(label, { schema: { type: "string" }, help, placeholder, value: form[name], change: (value) => change(name, value) });
+  const several = { seeds: number("seeds", "Seeds", "Train so many times, and report the spread.", whole(1)), range: words("range", "β from … to …", "A sweep: one run for each of several β. Leave β itself empty.", "0.1..20"), points: number("points", "Values of β", "So many in the range.", whole(2)) };
+  return {
+    data, own, recipe,
+    beta: number("beta", "β", "The weight of the KL: above 1 fewer latents are used, below 1 more.", { type: "number", minimum: 0 }, "the recipe's"),
+    latents: number("latents", "Latents", "How many numbers an image is coded by.", whole(1)),
+    epochs: number("epochs", "Epochs", "Passes over the training images.", { type: "number", minimum: 0 }),
+    seed: number("seed", "Seed", "Of weights, order and noise.", whole(0)),
+    name: words("name", "Name", "Of the run's directory; one is made where there is none.", "made for you"),
+    ...several,
+  };
+}
+
+function about({ recipe, data, parameters, steps, runs, likelihood, command: typed }) {
+  const counted = Object.entries(data.images).map(([part, n]) => `${n.toLocaleString("en")} ${part}`).join(", ");
+  const kind = data.shape.length === 3 ? "images" : "vectors";
+  const size = `${steps.toLocaleString("en")} steps${runs > 1 ? `, ${runs} runs` : ""}`;
+  return [
+    h("dl", {}, row("Data", `${data.name}: ${kind} of ${data.shape.join("×")}; ${counted}`), row("Recipe", `${recipe.name}: ${recipe.about}`),
+      row("Published", recipe.citation), row("Size", `${parameters.toLocaleString("en")} parameters, ${size}`), row("Likelihood", `${likelihood.name}${likelihood.note ? `, here ${likelihood.note}` : ""}`)),
+    data.notes.map((note) => h("p", { class: "note" }, note)),
+    recipe.expect ? h("details", { class: "expect" }, h("summary", {}, "What to expect"), h("p", { class: "note" }, recipe.expect)) : null,
+    command(typed),
+  ];
+}
+
+const row = (name, text) => [h("dt", {}, name), h("dd", {}, text)];
