@@ -5,10 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, final
 
-from torch import Tensor
-
-from lowerbound import checkpoint, explore, gallery
+from lowerbound import checkpoint, gallery
 from lowerbound.run import WEIGHTS, Run
+from lowerbound.studio.atlas import Atlas
 from lowerbound.studio.shelf import Shelf
 
 T = TypeVar("T")
@@ -31,10 +30,10 @@ class Opened:
         found: T = self.kept[what]
         return found
 
-    def codes(self) -> tuple[Tensor, Tensor | None]:
-        """Give the codes of the held-out split, (N, D), and its labels, (N,), if it has them."""
-        blocks = lambda: self.run.source.blocks(gallery.held_out(self.run))  # noqa: E731
-        return self.once("codes", lambda: explore.embed(self.run.model, blocks()))
+    def atlas(self, split: str | None = None) -> Atlas:
+        """Give the maps, and the codes, of a split: of the held-out one that pictures show, unless another is named."""
+        chosen = split or gallery.held_out(self.run)
+        return self.once(("atlas", chosen), lambda: Atlas(self.run, chosen))
 
 
 @final

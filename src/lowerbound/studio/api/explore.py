@@ -162,12 +162,14 @@ def _walk(run: Run, anchors: list[list[float]], rows: list[int | None], steps: i
 
 @post("/api/runs/{run}/nearest", model=True)
 def nearest(studio: Studio, run: Id, z: Code, number: Few = 8) -> dict[str, Any]:
-    """Find the held-out images whose codes are nearest to some latents, with their labels and distances."""
+    """Find the held-out images whose codes are nearest to some latents, or tell how far their encoding is."""
     opened = studio.opened(run)
-    found = opened.run
+    found, atlas = opened.run, opened.atlas()
     query = latents(found, [z])
     room(found, number)
-    codes, labels = opened.codes()
+    if not atlas.codes.go():
+        return atlas.codes.progress
+    codes, labels = atlas.codes.result.z, atlas.codes.result.labels
     far, rows = explore.neighbours(query.to(codes), codes, number)
     x = torch.cat([gallery.shown(found, slice(i, i + 1))[0] for i in rows[0].tolist()])
     return {
@@ -175,7 +177,7 @@ def nearest(studio: Studio, run: Id, z: Code, number: Few = 8) -> dict[str, Any]
         "rows": rows[0].tolist(),
         "z": rounded(codes[rows[0]]),
         "distances": rounded(far[0]),
-        "labels": named(found, None if labels is None else labels[rows[0].to(labels.device)]),
+        "labels": named(found, None if labels is None else labels[rows[0]]),
     }
 
 

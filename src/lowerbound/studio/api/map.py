@@ -27,7 +27,7 @@ def map(
     studio: Studio, run: Id, plane: PlaneName | None = None, split: Split | None = None, colour: Text = "label"
 ) -> dict[str, Any]:
     """Tell what a map needs, or how far it is: the page asks again until it is ready."""
-    found = _atlas(studio, run, split)
+    found = studio.opened(run).atlas(split)
     if found.latents == 1 or plane is None:
         plane = found.usual()
     if waiting := found.waiting(plane):
@@ -57,7 +57,7 @@ def points(
     studio: Studio, run: Id, plane: PlaneName, split: Split | None = None, colour: Text = "label"
 ) -> Response:  # fmt: skip
     """Give x and y of all codes as float32, then what colours each as int16: -1 where nothing does."""
-    found = _atlas(studio, run, split)
+    found = studio.opened(run).atlas(split)
     xy = found.places(plane).numpy().astype("<f4")
     values = _values(found, colour)
     which = np.full(len(xy), -1, "<i2") if values is None else values.numpy().astype("<i2")
@@ -67,7 +67,7 @@ def points(
 @get("/api/runs/{run}/map/density", model=True)
 def density(studio: Studio, run: Id, plane: PlaneName, of: Of, split: Split | None = None) -> dict[str, Any]:
     """Give a density in a plane as bytes, of which 255 is its maximum, or tell how far it is; rows go upwards."""
-    found = _atlas(studio, run, split)
+    found = studio.opened(run).atlas(split)
     if waiting := found.waiting(plane):
         return waiting
     work = found.under(plane, of)
@@ -94,7 +94,7 @@ def below(
     base: Code | None = None, split: Split | None = None, colour: Text = "label",
 ) -> dict[str, Any]:  # fmt: skip
     """Decode what a place of the map stands for, and tell which code is nearest to the place in the plane."""
-    found = _atlas(studio, run, split)
+    found = studio.opened(run).atlas(split)
     at, xy = found.plane(plane), torch.tensor([x, y], dtype=torch.float64)
     stays = None if base is None else latents(found.run, [base])[0]
     z = at.back(xy, stays).float()
@@ -116,7 +116,7 @@ def project(
     studio: Studio, run: Id, plane: PlaneName, z: Codes, sigma: Codes | None = None, split: Split | None = None
 ) -> dict[str, Any]:
     """Give the place of each z, and the ellipse of one σ in the plane where it has one."""
-    found = _atlas(studio, run, split)
+    found = studio.opened(run).atlas(split)
     at = found.plane(plane)
     if sigma is not None and len(sigma) != len(z):
         raise RequestError(f"There are {len(z)} z and {len(sigma)} sigma: give each z its own.")
@@ -125,12 +125,6 @@ def project(
         "xy": rounded(at.project(latents(found.run, z))),
         "ellipse": None if spread is None else rounded(planes.ellipse(spread)),
     }
-
-
-def _atlas(studio: Studio, run: str, split: str | None) -> Atlas:
-    opened = studio.opened(run)
-    chosen = split or gallery.held_out(opened.run)
-    return opened.once(("map", chosen), lambda: Atlas(opened.run, chosen))
 
 
 # what colours the points

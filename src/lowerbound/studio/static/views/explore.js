@@ -1,26 +1,142 @@
-// A trained model under one's hand.
+// A trained model under one's hand: sliders, a map, samples, ways between places, and what is near.
 
-import { href, remember } from "../lib/address.js";
+import { remember } from "../lib/address.js";
 import { get, newest, post } from "../lib/api.js";
-import { h } from "../lib/dom.js";
-import { images, loading, picture, slider, tabs } from "../lib/parts.js";
+import { fromText, toText } from "../lib/codes.js";
+import { fill, h, say } from "../lib/dom.js";
+import { head } from "../lib/head.js";
+import { latentMap } from "../lib/map.js";
+import { images, loading, picture, problem } from "../lib/parts.js";
+import { nearest, traverse } from "./explore/near.js";
+import { place, settled } from "./explore/place.js";
+import { samples } from "./explore/samples.js";
+import { sliders } from "./explore/sliders.js";
+import { way } from "./explore/way.js";
+
+const SIZE = 320; // pixels that the decoded image has at least, where it is smaller
 
 export default {
   title: "Explore",
   show: (root, address, signal) =>
-    loading(root, "Opening the model …", () => get(`/api/runs/${address.run}/model`, {}, signal), (model) => page(address, model)),
+    loading(root, "Opening the model …", () => opened(address, signal), (found) => page(address, found, signal)),
 };
 
-function page({ run, state }, model) {
-  const z = state.z ? state.z.split(",").map(Number) : model.latents.map(() => 0);
-  const canvas = images("The image that these latents decode to", { scale: 10 });
-  const decode = newest((z) => post(`/api/runs/${run}/decode`, { z: [z] }), (sheet) => canvas.draw(sheet));
-  const sliders = model.latents.map(({ latent, kl }) =>
-    slider(`z${latent}`, { min: -4, max: 4, value: z[latent], title: kl === null ? undefined : `${kl.toFixed(2)} nats`, change(value) {
-      z[latent] = value;
-      remember({ z: z.join(",") });
-      decode([...z]);
-    } }));
-  decode([...z]);
-  return [tabs(run, "explore", href), h("h1", {}, "Explore"), h("div", { class: "columns" }, h("div", {}, sliders), picture(canvas, model.note, "decoded"))];
+async function opened({ run, state }, signal) {
+  const [known, model] = await Promise.all([get(`/api/runs/${run}`, {}, signal), get(`/api/runs/${run}/model`, {}, signal)]);
+  const latents = model.latents.length;
+  const given = state.z ? fromText(state.z, latents) : null;
+  const first = given || model.centre || !model.rows ? null : (await get(`/api/runs/${run}/start`, { image: 0 }, signal)).z;
+  return { run: known, model, z: given ?? model.centre ?? first ?? new Array(latents).fill(0) };
+}
+
+function page({ state }, { run, model, z }, signal) {
+  const at = place(z, state.row === undefined ? null : Number(state.row));
+  const show = decoded(run, model, at, signal);
+  const row = model.picture ? traverse(run, model, at, state, signal) : null;
+  const map = model.missing ? null : latentMap(run.id, {
+    state, changed: remember,
+    moved: ({ sheet, numbers }) => show.preview(sheet ?? { numbers }),
+    picked({ z }) {
+      at.set(z);
+      anchors.pin(z);
+    },
+  });
+  map?.addEventListener("pointerleave", () => show.now());
+  map?.addEventListener("focusout", () => show.now());
+  const drawn = ({ anchors, z }) => {
+    map?.anchors(anchors);
+    map?.path(z);
+  };
+  const anchors = way(run, model, at, state, drawn, signal);
+  signal.addEventListener("abort", () => map?.close());
+  const kept = settled(() => remember({ z: toText(at.z), row: at.row }), 200, signal);
+  at.on((z) => {
+    show.now();
+    map?.here(z);
+    kept();
+  });
+  show.now();
+  map?.here(at.z);
+  return [head(run, "explore"), h("div", { class: "explore" },
+    h("div", { class: "seen" }, show.element),
+    h("div", { class: "set" }, h("h2", {}, "Latents"), begin(run, model, at, signal), sliders(model, at, { focused: (latent) => row?.focus_(latent) })),
+    map ? h("div", { class: "over" }, h("h2", {}, "Map"), map) : null),
+  row, anchors, samples(run, model, at, state, signal), nearest(run, model, at, state, signal)];
+}
+
+/** What the place decodes to: always that of the newest place, or for a while of another one. */
+function decoded(run, model, at, signal) {
+  const wrong = h("div", {});
+  const told = h("p", { class: "note value" });
+  const scale = Math.max(1, Math.ceil(SIZE / Math.max(...model.shape.slice(-2))));
+  const canvas = model.picture ? images("The image that z decodes to", { scale }) : h("div", { class: "wide", tabindex: 0, "aria-label": "What z decodes to" });
+  const draw = (found) => (model.picture ? canvas.draw(found) : fill(canvas, table(found.numbers[0])));
+  let here = null;
+  const ask = newest((z) => post(`/api/runs/${run.id}/decode`, { z: [z] }, signal), async (found, z) => {
+    here = { found, z };
+    fill(wrong);
+    await draw(found);
+    canvas.dispatchEvent(new CustomEvent("decoded", { bubbles: true }));
+  }, (error) => fill(wrong, problem(error)));
+  if (model.picture) readout(canvas, scale, told);
+  const words = h("span", {}, `z decodes to this: the mean of p(x|z), from the ${model.note}.`);
+  return {
+    element: h("div", {}, model.picture ? picture(canvas, words, `decoded-${run.name}`) : [h("p", { class: "note" }, "The data are vectors: z decodes to numbers, not to a picture. ", words), canvas], told, wrong),
+    preview(found) {
+      draw(found);
+      told.textContent = "Under the pointer on the map.";
+    },
+    now() {
+      told.textContent = "";
+      if (here && here.z === at.z) draw(here.found);
+      else ask(at.z);
+    },
+  };
+}
+
+const table = (numbers) => h("table", {}, h("tbody", {}, numbers.map((value, i) =>
+  h("tr", {}, h("th", { scope: "row" }, `x${i}`), h("td", { class: "figure" }, value.toFixed(3).replace("-", "−"))))));
+
+/** Tell the value of the pixel under the pointer. */
+function readout(canvas, scale, told) {
+  const cell = scale + 0; // one image: no gap
+  canvas.addEventListener("pointermove", (event) => {
+    const ratio = canvas.width / canvas.clientWidth;
+    const [x, y] = [event.offsetX, event.offsetY].map((value) => Math.floor((value * ratio) / cell));
+    const [r, g, b] = canvas.getContext("2d").getImageData(x * cell, y * cell, 1, 1).data;
+    const value = r === g && g === b ? (r / 255).toFixed(2) : [r, g, b].map((one) => (one / 255).toFixed(2)).join(", ");
+    told.textContent = `row ${y}, column ${x}: ${value}`;
+  });
+  canvas.addEventListener("pointerleave", () => (told.textContent = ""));
+}
+
+/** Where to start from: a held-out image, a new sample, the prior's middle. */
+function begin(run, model, at, signal) {
+  const wrong = h("div", {});
+  const row = h("input", { type: "number", min: 0, max: Math.max(0, model.rows - 1), step: 1, value: at.row ?? 0, "aria-label": `Row of the ${model.split} image` });
+  const attempt = (work) => async (event) => {
+    event.preventDefault();
+    fill(wrong);
+    try {
+      await work();
+    } catch (error) {
+      if (error.name !== "AbortError") fill(wrong, problem(error));
+    }
+  };
+  const image = attempt(async () => {
+    const found = await get(`/api/runs/${run.id}/start`, { image: Math.max(0, Math.round(row.valueAsNumber) || 0) }, signal);
+    at.set(found.z, { row: row.valueAsNumber });
+    say(`At ${model.split} image ${row.value}${found.label ? `, ${found.label}` : ""}`);
+  });
+  const sample = attempt(async () => {
+    const found = await post(`/api/runs/${run.id}/sample`, { number: 1, seed: Math.floor(Math.random() * 2 ** 31) }, signal);
+    at.set(found.z[0]);
+  });
+  const nowhere = model.centre ? undefined : "This prior has no middle.";
+  return h("form", { class: "row begin", onsubmit: image },
+    h("span", { class: "note" }, "Start from"),
+    model.rows ? [h("label", { class: "choice" }, h("span", {}, `${model.split} image`), row), h("button", { type: "submit", class: "quiet" }, "Go")] : null,
+    h("button", { type: "button", class: "quiet", onclick: sample }, "A new sample"),
+    h("button", { type: "button", class: "quiet", disabled: !model.centre, title: nowhere, onclick: () => at.set(model.centre) }, "The prior’s middle"),
+    wrong);
 }
