@@ -1,14 +1,15 @@
 """Sets of runs that differ in β, and the run that a tour begins with: chosen from the runs' small files."""
 
 import json
-import shlex
+from dataclasses import asdict
 from typing import Any
 
 from lowerbound import recipes
 from lowerbound.errors import LowerboundError
-from lowerbound.run import Run, program
+from lowerbound.run import Run
 from lowerbound.spec import Spec
-from lowerbound.studio.lines import Lines, reading
+from lowerbound.studio.lines import number, reading
+from lowerbound.studio.planning import Form
 from lowerbound.studio.shelf import Shelf, Shelved
 
 GAUSSIAN = ("gaussian", "bn-gaussian")  # posteriors whose z is μ + σ ⊙ ε, by their kind in a spec
@@ -19,17 +20,19 @@ def is_gaussian(spec: Spec) -> bool:
     return spec["model"].get("posterior", {}).get("kind") in GAUSSIAN
 
 
-def betas(shelf: Shelf, lines: Lines, chosen: Shelved) -> dict[str, Any]:
+def betas(shelf: Shelf, chosen: Shelved) -> dict[str, Any]:
     """Give the finished runs that differ from one in β only, or where there are none those of the same data."""
-    mine = lines.of(chosen)
-    alike = [one for one in shelf.runs() if _comparable(lines.of(one), mine)]
+    mine = shelf.line(chosen)
+    there = [(one, shelf.line(one)) for one in shelf.runs()]
+    alike = [(one, line) for one, line in there if _comparable(line, mine)]
     same = _without_beta(chosen)
-    strict = [one for one in alike if one.id == chosen.id or _without_beta(one) == same]
-    several = lambda some: len({lines.of(one)["beta"] for one in some}) > 1  # noqa: E731
-    found = strict if several(strict) else alike if several(alike) else strict
-    rows = sorted((_row(lines, one) for one in found), key=lambda row: (row["beta"], row["id"] != chosen.id))
+    strict = [(one, line) for one, line in alike if _without_beta(one) == same]
+    several = lambda some: len({line["beta"] for _, line in some}) > 1  # noqa: E731
+    found = alike if several(alike) and not several(strict) else strict
+    rows = sorted((_row(*pair) for pair in found), key=lambda row: (row["beta"], row["id"] != chosen.id))
     kept = [row for i, row in enumerate(rows) if i == 0 or row["beta"] != rows[i - 1]["beta"]]
-    return {"runs": kept, "alike": found is strict, "command": _command(chosen)}
+    form = Form(data=_data(chosen), range="0.1..20", epochs=1.0)
+    return {"runs": kept, "alike": found is strict, "form": asdict(form), "command": form.command(None)}
 
 
 def _comparable(line: dict[str, Any], mine: dict[str, Any]) -> bool:
@@ -53,28 +56,25 @@ def _without_beta(shelved: Shelved) -> str | None:
     return json.dumps({name: value for name, value in spec.items() if name != "seed"}, sort_keys=True)
 
 
-def _row(lines: Lines, shelved: Shelved) -> dict[str, Any]:
-    line = lines.of(shelved)
+def _row(shelved: Shelved, line: dict[str, Any]) -> dict[str, Any]:
     with reading(shelved.path / "metrics.json"):
         known = Run(shelved.path, {}).metrics.get(line["split"] or "", {})
-        return {
-            **{name: line[name] for name in ("id", "name", "beta", "rate", "elbo", "latents", "active", "split")},
-            "distortion": known.get("distortion"),
-        }
+        shown = ("id", "name", "beta", "rate", "elbo", "latents", "active", "split")
+        return {**{name: line[name] for name in shown}, "distortion": number(known.get("distortion"))}
 
 
-def _command(shelved: Shelved) -> str:
+def _data(shelved: Shelved) -> str:
     data = Run.open(shelved.path).spec["data"]
-    return f"{program()} sweep {shlex.quote(str(data.get('path', data['kind'])))} --beta 0.1..20 --epochs 1"
+    return str(data.get("path", data["kind"]))
 
 
-def teacher(shelf: Shelf, lines: Lines) -> str | None:
+def teacher(shelf: Shelf) -> str | None:
     """Choose the run that a tour begins with; None where there is none."""
-    some = [one for one in shelf.runs() if _teaches(lines.of(one)) and _gaussian(one)]
-    shared = {id(one): sum(_comparable(lines.of(other), lines.of(one)) for other in some) for one in some}
-    # β near 1 first, in a set; then what has more runs of the same data beside it
-    some.sort(key=lambda one: (shared[id(one)] < 2, abs((lines.of(one)["beta"] or 0) - 1), -(lines.of(one)["elbo"] or 0)))
-    return some[0].id if some else None
+    some = [(one, line) for one in shelf.runs() if _teaches(line := shelf.line(one)) and _gaussian(one)]
+    alone = {one.id: sum(_comparable(other, line) for _, other in some) < 2 for one, line in some}
+    # one of a set first, β near 1, then the highest elbo
+    some.sort(key=lambda pair: (alone[pair[0].id], abs((pair[1]["beta"] or 0) - 1), -(pair[1]["elbo"] or 0)))
+    return some[0][0].id if some else None
 
 
 def _teaches(line: dict[str, Any]) -> bool:

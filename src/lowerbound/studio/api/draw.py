@@ -177,10 +177,10 @@ def _command(run: Run, row: int | None, missing: str, draws: int, steps: int, se
 @get("/api/runs/{run}/betas")
 def betas(studio: Studio, run: Id) -> dict[str, Any]:
     """List the runs that differ from this one in β only, or else those of the same data, by their β."""
-    return sets.betas(studio.shelf, studio.lines, studio.shelf.find(run))
+    return sets.betas(studio.shelf, studio.shelf.find(run))
 
 
 @get("/api/tour")
 def tour(studio: Studio) -> dict[str, Any]:
     """Choose the run that explains best: of images, finished, with a Gaussian posterior, one of a set of β first."""
-    return {"run": sets.teacher(studio.shelf, studio.lines)}
+    return {"run": sets.teacher(studio.shelf)}

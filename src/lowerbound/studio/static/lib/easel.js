@@ -21,6 +21,7 @@ export function easel({ width, height, channels = 1, dark = true, mask = false, 
   let [tool, size, colour, missing, named] = ["pen", Math.max(width / 12, 1), channels === 3 ? "#e0483e" : pen, new Uint8Array(width * height), null];
   let [last, empty] = [null, true];
   const undos = [];
+  const hatched = stripes();
   const cursor = { x: width / 2, y: height / 2, down: false };
 
   const wipe = () => {
@@ -65,11 +66,8 @@ export function easel({ width, height, channels = 1, dark = true, mask = false, 
     to.clearRect(0, 0, over.width, over.height);
     for (let p = 0; p < missing.length; p++) {
       if (!missing[p]) continue;
-      const [x, y] = [(p % width) * scale, Math.floor(p / width) * scale];
-      to.fillStyle = "#7a8296";
-      to.fillRect(x, y, scale, scale);
-      to.fillStyle = "#c9cfdb";
-      for (let s = 0; s < scale; s++) if (Math.floor((x + s + y) / 5) % 2) to.fillRect(x + s, y, 1, scale);
+      to.fillStyle = hatched;
+      to.fillRect((p % width) * scale, Math.floor(p / width) * scale, scale, scale);
     }
     if (document.activeElement !== canvas || !canvas.matches(":focus-visible")) return;
     Object.assign(to, { lineWidth: 2, strokeStyle: cursor.down ? "#ff9f4a" : "#7f96ff" });
@@ -196,4 +194,20 @@ export function easel({ width, height, channels = 1, dark = true, mask = false, 
       return count ? { name: named, digits: missing.join(""), count } : null;
     },
   };
+}
+
+/** Slanting stripes, for what is hidden. */
+function stripes() {
+  const tile = h("canvas", { width: 8, height: 8 });
+  const to = tile.getContext("2d");
+  to.fillStyle = "#7a8296";
+  to.fillRect(0, 0, 8, 8);
+  Object.assign(to, { strokeStyle: "#c9cfdb", lineWidth: 2.5 });
+  to.beginPath();
+  for (const start of [-8, 0, 8]) {
+    to.moveTo(start, 8);
+    to.lineTo(start + 8, 0);
+  }
+  to.stroke();
+  return to.createPattern(tile, "repeat");
 }
