@@ -52,6 +52,7 @@ def bound(port: int | None) -> socket.socket:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             place.bind((HOST, one))
+            place.listen()  # now: the link is printed, and a browser opened, before the server takes what has come
         except OSError:
             place.close()
             continue
