@@ -161,7 +161,7 @@ def principal(
 
     Example:
         >>> mean, directions, shares = principal(torch.tensor([[1.0, 2.0], [1.0, 4.0]]))
-        >>> mean.tolist(), directions[0].tolist(), shares[0].item()
+        >>> mean.tolist(), directions[0].round(decimals=6).tolist(), shares[0].item()
         ([1.0, 3.0], [0.0, 1.0], 1.0)
     """
     if not bool(codes.isfinite().all()):

@@ -200,6 +200,19 @@ def bounds(
     return left, right, bottom, top
 
 
+def around(bounds: Bounds, aspect: float = 4 / 3, more: float = 1.4) -> Bounds:
+    """Give wider bounds: those of a stage of this aspect, and ``more`` than it, in whose middle the bounds fit.
+
+    Example:
+        >>> around((0.0, 4.0, 0.0, 2.0), aspect=1.0, more=1.5)
+        (-1.0, 5.0, -2.0, 4.0)
+    """
+    left, right, low, high = bounds
+    height = more * max(high - low, (right - left) / aspect)
+    x, y = (left + right) / 2, (low + high) / 2
+    return x - aspect * height / 2, x + aspect * height / 2, y - height / 2, y + height / 2
+
+
 def _ends(xy: Float[Tensor, "N 2"]) -> Float[Tensor, "2 2"]:
     skip = len(xy) // 500
     ordered = xy.double().sort(0).values

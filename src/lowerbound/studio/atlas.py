@@ -18,7 +18,7 @@ from lowerbound.studio.slow import Slow, Steps
 from lowerbound.vae import VAE
 
 Of = Literal["prior", "codes", "holes"]
-SIDE = 128  # cells of a density along each side
+SIDE = 160  # cells of a density along each side
 DRAWS = 200_000  # of a prior whose density in a plane has no closed form
 FIRST = 2048  # of them say how far the prior reaches
 NUMBERS = 1 << 25  # that are held of them at most
@@ -135,10 +135,10 @@ class Atlas:
         return self._planes[name]
 
     def _made(self, name: str) -> planes.Plane:
-        codes = self.codes.result.z
         if name == "pca":
-            return planes.pca(codes)
+            return planes.pca(self.codes.result.z)
         if name == "umap":
+            codes = self.codes.result.z
             places = explore.umap(codes) if self._umap is None else self._umap.result()
             return planes.Layout(("UMAP 1", "UMAP 2"), codes, places)
         i, j = (int(one[1:]) for one in name.split("."))
@@ -157,7 +157,7 @@ class Atlas:
         return self._places[name]
 
     def bounds(self, name: str) -> planes.Bounds:
-        """Give what a plane's map shows at first."""
+        """Give what a plane's map shows at first; densities reach farther, see `planes.around`."""
         plane = self.plane(name)
         flat = isinstance(plane, planes.Linear)
         return planes.bounds(plane, self.codes.result.z, self.reach if flat else None)
@@ -175,7 +175,7 @@ class Atlas:
         return self._densities[name, of]
 
     def _density(self, name: str, plane: planes.Linear, of: Of) -> Steps[Density]:
-        grid = density.grid_over(self.bounds(name), SIDE)
+        grid = density.grid_over(planes.around(self.bounds(name)), SIDE)
         if of == "holes":
             return (yield from self._holes(name, plane, grid))
         if of == "codes":

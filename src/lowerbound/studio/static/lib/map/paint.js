@@ -5,8 +5,8 @@ import { ticks } from "./view.js";
 
 const FONT = "12px system-ui, sans-serif";
 
-/** Make the image of a density: bytes, rows upwards, in one colour that fades. */
-export function densityImage({ width, height, cells }, css) {
+/** Make the image of a density, and where it lies: bytes, rows upwards, in one colour that fades. */
+export function densityImage({ width, height, cells, bounds }, css) {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [width, height];
   const to = canvas.getContext("2d");
@@ -16,22 +16,22 @@ export function densityImage({ width, height, cells }, css) {
   for (let y = 0; y < height; y++)
     for (let x = 0; x < width; x++) {
       const share = cells[(height - 1 - y) * width + x] / 255;
-      pixels[y * width + x] = ((Math.round(150 * share ** 0.6) << 24) | tint) >>> 0;
+      pixels[y * width + x] = ((Math.round(120 * share ** 0.6) << 24) | tint) >>> 0;
     }
   to.putImageData(image, 0, 0);
-  return canvas;
+  return { image: canvas, bounds };
 }
 
 /** Draw the density and the lines of the axes. */
-export function paintUnder(canvas, ratio, view, { density, bounds, axes, flat, line }) {
+export function paintUnder(canvas, ratio, view, { density, axes, flat, line }) {
   const to = canvas.getContext("2d");
   to.setTransform(ratio, 0, 0, ratio, 0, 0);
   to.clearRect(0, 0, view.width, view.height);
   if (density) {
-    const [left, right, low, high] = bounds;
+    const [left, right, low, high] = density.bounds;
     const [x, y] = view.place(left, high);
     to.imageSmoothingQuality = "high";
-    to.drawImage(density, x, y, (right - left) * view.scale(), (high - low) * view.scale());
+    to.drawImage(density.image, x, y, (right - left) * view.scale(), (high - low) * view.scale());
   }
   to.font = FONT;
   if (flat) lines(to, view, line);
@@ -44,7 +44,7 @@ function lines(to, view, line) {
   const [[left, high], [right, low]] = [view.plane(0, 0), view.plane(view.width, view.height)];
   to.strokeStyle = colour("rule");
   to.lineWidth = 1;
-  const across = Math.max(2, view.width / 90);
+  const across = Math.max(2, view.width / 70);
   to.beginPath();
   const marks = [];
   for (const [x, text] of ticks(left, right, across)) {
@@ -86,7 +86,7 @@ export function pointPainter(canvas) {
       pixels = new Uint32Array(image.data.buffer);
     } else pixels.fill(0);
     const n = tints.length;
-    const radius = ratio * Math.min(4, Math.max(1, 120 / Math.sqrt(n + 1)) * Math.min(2.5, view.zoom ** 0.35));
+    const radius = ratio * Math.min(3.2, Math.max(0.9, 90 / Math.sqrt(n + 1)) * Math.min(3, view.zoom ** 0.35));
     const { reach, offsets, cover } = stamp(radius, width);
     const scale = view.scale() * ratio;
     const [ox, oy] = [(width / 2) - view.x * scale, (height / 2) + view.y * scale];

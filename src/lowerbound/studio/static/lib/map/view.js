@@ -1,7 +1,7 @@
 // Which part of the plane is seen: x and y at the middle, and how many pixels one unit has, the same for both.
 
 const MOST = 400; // how far one can zoom in
-const LEAST = 0.5;
+const LEAST = 0.7; // and out: as far as densities reach
 
 /** A view of bounds [left, right, low, high] in a stage of some size: `place` gives pixels, `plane` the way back. */
 export function makeView() {
