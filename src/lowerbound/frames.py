@@ -78,9 +78,10 @@ class Frames:
         if step not in self.moments:
             return
         with evaluating(model), torch.inference_mode():
-            row = {"step": step, **measured(model, self.images)}
-            if self.images.ndim == 4:
-                _write(self.run.frames / f"{step:09d}.png", picture(model, self.images[:COLUMNS]))
+            shown = self.images[:COLUMNS] if self.images.ndim == 4 else self.images[:0]
+            row = {"step": step, "shown": len(shown), **measured(model, self.images)}
+            if len(shown):
+                _write(self.run.frames / f"{step:09d}.png", picture(model, shown))
         self.run.log(row, FRAMES)
 
 

@@ -32,4 +32,6 @@ Name = Annotated[str, Field(min_length=1, max_length=255)]
 Mask = Annotated[str, Field(pattern=r"^[01]+$", max_length=1 << 19)]  # of each pixel, row by row: 1 where it is missing
 Chains = Annotated[int, Field(ge=0, le=2000)]  # steps of each
 Strength = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+Points = Annotated[int, Field(ge=10, le=5000)]
+Since = Annotated[str, Field(pattern=r"^\d{1,20}-\d{1,16}(,\d{1,20}-\d{1,16}){2}$")]  # marks in three growing files
 Text = Annotated[str, Field(max_length=500)]

@@ -1,3 +1,113 @@
-import { h } from "../lib/dom.js";
+// A training as it goes on: curves, the KL of each latent, pictures of what it makes of the same images, figures.
 
-export default { title: "Watch", show: async (root) => root.append(h("h1", {}, "Watch")) };
+import { remember } from "../lib/address.js";
+import { get } from "../lib/api.js";
+import { fill, h, say } from "../lib/dom.js";
+import { head, state as badge } from "../lib/head.js";
+import { follow } from "../lib/live.js";
+import { choice, loading, slider } from "../lib/parts.js";
+import { controls } from "../lib/training.js";
+import { Course, X } from "./watch/course.js";
+import { curves } from "./watch/curves.js";
+import { film } from "./watch/film.js";
+import { now } from "./watch/now.js";
+
+const POINTS = 1000;
+const MOST = 3 * POINTS; // rows, after which the history is thinned anew by the server
+const PACE = 400; // milliseconds between two drawings
+const LOOK = 2000; // and between two looks at the run's progress
+
+export default {
+  title: "Watch",
+  show: (root, { run, state }, signal) => loading(root, "Reading the history …", async () => {
+    const [summary, found] = await Promise.all([get(`/api/runs/${run}`, {}, signal), history(run, signal)]);
+    return [summary, new Course(found)];
+  }, ([summary, course]) => page(run, state, summary, course, signal)),
+};
+
+const history = (run, signal) => get(`/api/runs/${run}/history`, { points: POINTS }, signal);
+
+function page(run, state, summary, course, signal) {
+  const view = { x: X[state.x] ? state.x : "step", smooth: Math.min(0.99, Math.max(0, Number(state.smooth) || 0)), order: state.order === "own" ? "own" : "kl" };
+  const top = head(summary, "watch");
+  const buttons = h("div", { class: "row" });
+  const figures = now();
+  const plots = curves();
+  const pictures = film(run, summary, state.frame, signal);
+  const note = h("p", { class: "note" });
+  let timer = null;
+
+  function draw() {
+    timer = null;
+    if (signal.aborted) return;
+    figures.draw(summary, course);
+    plots.draw(course, view);
+    pictures.draw(course.frames, course.total);
+    fill(note, course.told());
+  }
+  const soon = () => (timer ??= setTimeout(draw, PACE));
+
+  function set(changes) {
+    Object.assign(view, changes);
+    remember(changes);
+    draw();
+  }
+
+  async function look() {
+    const before = summary.state;
+    try {
+      summary = await get(`/api/runs/${run}`, {}, signal);
+    } catch {
+      return; // the page is told elsewhere where the studio is away
+    }
+    if (summary.state === before && before === "training") top.querySelector(".progress, .state").replaceWith(badge(summary));
+    else if (summary.state !== before) changed(before);
+    soon();
+  }
+
+  function changed(before) {
+    say(`${summary.name}: ${summary.state}`);
+    const next = head(summary, "watch");
+    top.replaceChildren(...next.childNodes);
+    fill(buttons, controls(summary, { changed: look }));
+    pictures.live(summary.state === "training", before === "training");
+  }
+
+  async function reread() {
+    course.read(await history(run, signal));
+    draw();
+    listen();
+  }
+
+  let hearing = new AbortController();
+  function listen() {
+    hearing.abort();
+    hearing = new AbortController();
+    const both = AbortSignal.any([signal, hearing.signal]);
+    follow(run, course.since, {
+      rows(found) {
+        course.add(found);
+        if (course.rows.length > MOST) reread().catch(() => {});
+        else soon();
+      },
+      state: look,
+      again: () => reread().catch(() => {}),
+    }, both);
+  }
+
+  fill(buttons, controls(summary, { changed: look }));
+  pictures.live(summary.state === "training", false);
+  const clock = setInterval(() => summary.state === "training" && !document.hidden && look(), LOOK);
+  signal.addEventListener("abort", () => {
+    clearInterval(clock);
+    clearTimeout(timer);
+  });
+  queueMicrotask(draw); // when it stands in the page
+  listen();
+  const settings = h("div", { class: "row", role: "group", "aria-label": "How the curves are drawn" },
+    choice("Over", Object.fromEntries(Object.entries(X).map(([key, { title }]) => [key, title])), view.x, (x) => set({ x })),
+    slider("Smoothing", { min: 0, max: 0.99, step: 0.01, value: view.smooth, change: (smooth) => set({ smooth }), title: "How much each value is averaged with those before it" }));
+  const order = choice("Latents", { kl: "by their KL", own: "in their own order" }, view.order, (value) => set({ order: value }));
+  return [top, buttons, figures, pictures, h("h2", {}, "Curves"), settings, note, plots.element, h("h2", {}, "KL of each latent"), plots.latents(order)];
+}
+

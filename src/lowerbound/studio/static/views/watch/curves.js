@@ -1,0 +1,91 @@
+// The curves of a training and the heat map of its latents.
+
+import { heat, lines, smoothed } from "../../lib/charts.js";
+import { h } from "../../lib/dom.js";
+import { X } from "./course.js";
+
+const BETA = ["beta", "capacity", "gamma", "lambda"];
+const SIGN = { beta: "β", capacity: "C", gamma: "γ", lambda: "λ", lr: "learning rate" };
+const MAIN = [
+  { title: "elbo", names: ["elbo", "bound"], help: "A lower bound of log p(x): higher is better" },
+  { title: "distortion", names: ["distortion"], help: "What the reconstruction misses: lower is better" },
+  { title: "rate", names: ["rate"], right: BETA, help: "KL of the posterior from the prior: what the code tells about the image" },
+];
+const FOLDED = [
+  { title: "learning rate", names: ["lr"], unit: "" },
+  { title: "norm of the gradient", names: ["gradient", "gradient_max"], unit: "", log: true },
+];
+const KNOWN = [...MAIN, ...FOLDED].flatMap(({ names, right = [] }) => [...names, ...right]);
+const PASSED = ["step", "epoch", "split", "images", "kl_by_dim", "standard_error", "bits_per_dimension"];
+
+/** Make the charts; `draw(course, view)` draws them again. */
+export function curves() {
+  const plots = new Map();
+  const element = h("div", { class: "plots" });
+  const more = h("div", { class: "plots" });
+  const folded = h("details", { class: "more", ontoggle: () => folded.open && last && draw(...last) }, h("summary", {}, "Learning rate, gradient and other terms"), more);
+  const map = h("div", { class: "plot tall" });
+  const none = h("p", { class: "note" });
+  const holder = h("div", { class: "curves" }, element, folded);
+  let last = null;
+
+  function plot(spec, into, course, view) {
+    const series = seriesOf(spec, course, view);
+    if (!series.length) return;
+    if (!plots.has(spec.title)) {
+      const chart = h("div", { class: "plot" });
+      plots.set(spec.title, chart);
+      into.append(h("figure", { class: "card" }, h("figcaption", {}, h("b", {}, spec.title), h("span", {}, spec.help ?? "")), chart));
+    }
+    const unit = spec.unit ?? "nats per example";
+    lines(plots.get(spec.title), { title: `${spec.title} over ${X[view.x].title}`, x: X[view.x].title, y: unit, series, log: spec.log });
+  }
+
+  function draw(course, view) {
+    last = [course, view];
+    for (const spec of MAIN) plot(spec, element, course, view);
+    if (folded.open) {
+      const others = course.names().filter((name) => !KNOWN.includes(name) && !PASSED.includes(name));
+      for (const spec of [...FOLDED, ...others.map((name) => ({ title: name, names: [name], unit: "" }))]) plot(spec, more, course, view);
+    }
+    latents(course, view);
+  }
+
+  function latents(course, view) {
+    const rows = course.latents();
+    map.hidden = !rows.length;
+    none.textContent = rows.length ? "" : course.rows.length ? "There is no KL of each latent: its posterior is a point, or does not take the latents one by one." : "";
+    if (!rows.length) return;
+    const final = rows.at(-1).kl_by_dim;
+    const order = final.map((_, i) => i);
+    if (view.order === "kl") order.sort((a, b) => final[b] - final[a]);
+    const usable = rows.filter((row) => row.kl_by_dim.length === final.length);
+    heat(map, {
+      title: `KL of each latent over ${X[view.x].title}`, unit: "nats", x: { title: X[view.x].title, values: usable.map((row) => course.at(row.step, view.x)) },
+      y: { title: "latent", values: order.map((i) => `z${i}`) }, z: order.map((i) => usable.map((row) => row.kl_by_dim[i])),
+    });
+  }
+
+  return {
+    element: holder, draw,
+    latents: (order) => h("div", {}, h("p", { class: "note" }, "How much each latent tells about the image, over the training. A row that stays as pale as the paper has collapsed: the model does not use it."), h("div", { class: "row" }, order), none, h("div", { class: "card" }, map)),
+  };
+}
+
+function seriesOf({ names, right = [] }, course, { x, smooth }) {
+  const found = [];
+  const add = (name, split, more) => {
+    const { x: at, y } = course.series(name, split, x);
+    if (!at.length) return;
+    const label = `${SIGN[name] ?? name.replaceAll("_", " ")}${more.axis ? "" : `, ${split}`}`;
+    if (smooth && split === "train" && !more.axis) found.push({ name: label, x: at, y, faint: true, colour: more.colour });
+    found.push({ name: label, x: at, y: split === "train" && !more.axis ? smoothed(y, smooth) : y, marked: split === "validation", ...more });
+  };
+  names.forEach((name, i) => {
+    add(name, "train", { colour: 2 * i });
+    add(name, "validation", { colour: 2 * i + 1 });
+  });
+  for (const name of right) add(name, "train", { axis: SIGN[name], colour: 2, dashed: true });
+  return found;
+}
+
