@@ -1,0 +1,122 @@
+// The last step of the tour: the same picture in one trained model after the other, whose β differ.
+
+import { href, remember } from "../address.js";
+import { get, newest, post } from "../api.js";
+import * as charts from "../charts.js";
+import { fill, h, number, say } from "../dom.js";
+import { formula } from "../math.js";
+import { busy, command, images, picture, problem } from "../parts.js";
+import { MU, RATE, RATES, SIGMA, SPREAD, costs, latents } from "../posterior.js";
+
+const AGAIN = 3000; // milliseconds between two looks at a training
+
+/** Make the step; it gives {element, draw}. */
+export function sweep({ run, info, state, signal, current, again }) {
+  const place = h("div", {}, busy("Looking for runs that differ in β …"));
+  const element = [
+    h("p", {}, "Training weighs the two costs: β says how many nats of distortion one nat of rate may cost. With a small β it is cheap to say much, and the picture comes back well. With a large β every word is dear: dials fall silent one after the other, until the code says nothing at all and every picture comes back as the same grey cloud. That is called posterior collapse."),
+    h("div", { class: "formulas", role: "group", "aria-label": "The formula" }, formula("loss = distortion + β · rate")),
+    place,
+  ];
+  let shown = null;
+  look().catch((error) => fill(place, problem(error)));
+  async function look() {
+    const set = await get(`/api/runs/${run}/betas`, {}, signal);
+    if (set.runs.length < 2) fill(place, none(set, signal, look));
+    else fill(place, (shown = slide(set, { run, info, state, signal, current, again })).element);
+    shown?.draw();
+  }
+  return { element, draw: () => shown?.draw() };
+}
+
+/** There is no set: say how to make one, and make it. */
+function none(set, signal, look) {
+  const told = h("div");
+  const start = h("button", { type: "button", onclick: begin }, "Train the set now");
+  async function begin() {
+    start.disabled = true;
+    try {
+      const training = await post("/api/trainings", { form: set.form }, signal);
+      fill(told, h("p", { class: "busy", role: "status" }, "Eight models are being trained, one after the other, even if this page is closed. ", h("a", { href: href("runs") }, "See them among the runs"), "."));
+      follow(training.id);
+    } catch (error) {
+      fill(told, problem(error));
+      start.disabled = false;
+    }
+  }
+  function follow(id) {
+    const timer = setInterval(async () => {
+      const one = await get(`/api/trainings/${id}`, {}, signal).catch(() => ({ state: "unknown" }));
+      if (["training", "starting", "unknown"].includes(one.state)) return;
+      clearInterval(timer);
+      if (one.state === "finished") await look();
+      else fill(told, problem(new Error(one.last || "The training has stopped.")));
+    }, AGAIN);
+    signal.addEventListener("abort", () => clearInterval(timer));
+  }
+  return [h("p", {}, "For this step it takes several runs of the same data that differ in β, and there are none in this folder yet. They take some minutes."),
+    h("div", { class: "row" }, start), told, command(set.command)];
+}
+
+function slide(set, { run, info, state, signal, current, again }) {
+  const runs = set.runs;
+  const begin = Math.max(0, runs.findIndex((one) => one.id === (state.at ?? run)));
+  const scale = Math.max(1, Math.floor(112 / info.width));
+  const [given, back] = [images("Your picture", { scale }), images("Its reconstruction", { scale })];
+  const [some, fresh] = [images("Samples of its posterior, decoded", { scale: Math.max(1, scale >> 1), columns: 4 }), images("New samples of the prior", { scale: Math.max(1, scale >> 1), columns: 4 })];
+  const bars = latents([RATES, RATE, SPREAD, MU, SIGMA]);
+  const [numbers, told, chart, wrong] = [h("div"), h("p", { role: "status" }), h("div", { class: "tour-chart" }), h("div")];
+  const word = (beta) => `β = ${Number(beta.toPrecision(3))}`;
+  const output = h("output", {}, word(runs[begin].beta));
+  const input = h("input", { type: "range", min: 0, max: runs.length - 1, step: 1, value: begin, "aria-label": "β, by the run that was trained with it", "aria-valuetext": word(runs[begin].beta), oninput: draw });
+
+  const ask = newest(async ({ one, image }) => {
+    const [seen, samples] = await Promise.all([
+      post(`/api/runs/${one.id}/posterior`, { image }, signal),
+      post(`/api/runs/${one.id}/sample`, { number: 8, seed: 0 }, signal)]);
+    return { seen, samples };
+  }, ({ seen, samples }, { one }) => {
+    given.draw(seen.picture);
+    back.draw(seen.reconstruction);
+    some.draw(seen.samples);
+    fresh.draw(samples, 4);
+    bars.show(seen);
+    fill(numbers, costs(seen));
+    const used = one.active === null ? "" : ` The model uses ${one.active} of its ${one.latents} latents.`;
+    fill(told, `${word(one.beta)}: over all ${one.split ?? ""} images a distortion of ${number(one.distortion)} and a rate of ${number(one.rate)} nats.${used}`);
+    plot(one, seen);
+    fill(wrong);
+    say(told.textContent);
+  }, (error) => (error.status === 404 ? again() : fill(wrong, problem(error))));
+
+  function plot(one, seen) {
+    const there = runs.filter(({ rate, distortion }) => rate !== null && distortion !== null);
+    charts.points(chart, {
+      title: "Rate and distortion of the runs, and of your picture", x: "rate, nats", y: "distortion, nats", click: (key) => move(runs.findIndex(({ id }) => id === key)),
+      series: [
+        { name: "all images, by β", x: there.map(({ rate }) => rate), y: there.map(({ distortion }) => distortion), text: there.map(({ beta }) => word(beta)), keys: there.map(({ id }) => id), joined: true },
+        { name: `all images, ${word(one.beta)}`, x: [one.rate], y: [one.distortion], text: [word(one.beta)], keys: [one.id] },
+        { name: "your picture", x: [seen.rate], y: [seen.distortion], text: ["your picture"], keys: [one.id] },
+      ],
+    }).catch((error) => fill(wrong, problem(error)));
+  }
+  function move(i) {
+    if (i < 0) return;
+    input.value = i;
+    draw();
+  }
+  function draw() {
+    const one = runs[input.valueAsNumber];
+    output.textContent = word(one.beta);
+    input.setAttribute("aria-valuetext", word(one.beta));
+    remember({ at: one.id });
+    if (current()) ask({ one, image: current().id });
+  }
+  const element = [
+    set.alike ? null : h("p", { class: "note" }, "These runs are of the same data, but they differ in more than β."),
+    h("label", { class: "slider tour-beta" }, h("span", {}, "β"), input, output), told, wrong,
+    h("div", { class: "trio" }, picture(given, "your picture", "x"), picture(back, "its reconstruction", "reconstruction"), picture(some, "samples of its posterior", "posterior-samples"), picture(fresh, "new samples", "samples")),
+    numbers, chart, h("h3", {}, "What each dial says of your picture"), bars,
+  ];
+  return { element, draw };
+}
