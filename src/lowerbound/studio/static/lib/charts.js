@@ -1,5 +1,5 @@
 // Charts in the page's colours, by plotly: only kinds that need neither WebGL nor eval, so that the page's policy holds.
-//   charts.lines(element, {title, x: "step", y: "nats", series: [{name, x, y, axis, dashed}]})
+//   charts.lines(element, {title, x: "step", y: "nats", series: [{name, x, y, axis, dashed}], settled: true})
 //   charts.heat(element, {title, x: {title, values}, y: {title, values}, z, unit})
 //   charts.points(element, {title, x: "rate", y: "distortion", series: [{name, x, y, text, joined}], click})
 // Called again on the same element it changes what is there; where the user has zoomed in stays.
@@ -85,8 +85,11 @@ const axis = (page, title, more = {}) => ({
 /** Plotly reads a little markup in texts: a name that holds some is shown as it is. */
 const plain = (text) => String(text ?? "").replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
-/** Draw lines; a series with an `axis` is drawn against a second axis of that name on the right. */
-export function lines(element, { title, x, y, series, log = false }) {
+/**
+ * Draw lines; a series with an `axis` is drawn against a second axis of that name on the right. Where it is `settled`
+ * the height is that of what came after the first tenth: a double click shows all.
+ */
+export function lines(element, { title, x, y, series, log = false, settled = false }) {
   const right = series.find((one) => one.axis)?.axis;
   return draw(element, title, (page) => ({
     data: series.map((one, i) => ({
@@ -96,17 +99,29 @@ export function lines(element, { title, x, y, series, log = false }) {
       marker: { size: 5 },
     })),
     layout: {
-      xaxis: axis(page, x), yaxis: axis(page, y, log ? { type: "log" } : {}),
-      ...(right ? { yaxis2: axis(page, right, { overlaying: "y", side: "right", gridcolor: "rgba(0,0,0,0)", rangemode: "tozero" }) } : {}),
+      xaxis: axis(page, x), yaxis: axis(page, y, log ? { type: "log" } : settled ? late(series) : {}),
+      ...(right ? { yaxis2: axis(page, right, { overlaying: "y", side: "right", showgrid: false, tickmode: "auto", nticks: 6, rangemode: "tozero" }) } : {}),
     },
   }));
+}
+
+/** The range of what came after the first tenth of the longest series, where that is enough to tell. */
+function late(series) {
+  const left = series.filter((one) => !one.axis && one.x.length);
+  const begin = left.find((one) => one.x.length === Math.max(...left.map(({ x }) => x.length)))?.x;
+  if (!begin || begin.length < 20) return {};
+  const from = begin[Math.floor(begin.length / 10)];
+  const values = left.flatMap((one) => one.y.filter((value, i) => one.x[i] >= from && Number.isFinite(value)));
+  const [low, high] = values.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
+  const margin = 0.08 * (high - low || Math.abs(high) || 1);
+  return low <= high ? { range: [low - margin, high + margin] } : {};
 }
 
 /** Draw numbers as a heat map from the card's colour (0) to the accent (the highest). */
 export function heat(element, { title, x, y, z, unit = "" }) {
   return draw(element, title, (page) => ({
     data: [{
-      type: "heatmap", x: x.values, y: y.values.map(plain), z, zmin: 0, colorscale: [[0, page.card], [1, page.accent]], hoverongaps: false,
+      type: "heatmap", x: x.values, y: y.values.map(plain), z, zmin: 0, zmax: z.flat().reduce((a, b) => Math.max(a, b ?? 0), 1e-9), colorscale: [[0, page.card], [1, page.accent]], hoverongaps: false,
       hovertemplate: `${plain(x.title)} %{x}<br>%{y}: %{z:.3f} ${plain(unit)}<extra></extra>`,
       colorbar: { title: { text: plain(unit), side: "right" }, thickness: 12, outlinewidth: 0, tickfont: { color: page.muted } },
     }],

@@ -35,17 +35,18 @@ function page(run, state, summary, course, signal) {
   const plots = curves();
   const pictures = film(run, summary, state.frame, signal);
   const note = h("p", { class: "note" });
-  let timer = null;
+  let [timer, drawn] = [null, 0];
 
   function draw() {
     timer = null;
+    drawn = performance.now();
     if (signal.aborted) return;
     figures.draw(summary, course);
     plots.draw(course, view);
     pictures.draw(course.frames, course.total);
     fill(note, course.told());
   }
-  const soon = () => (timer ??= setTimeout(draw, PACE));
+  const soon = () => (timer ??= setTimeout(draw, Math.max(0, drawn + PACE - performance.now())));
 
   function set(changes) {
     Object.assign(view, changes);

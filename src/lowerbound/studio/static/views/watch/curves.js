@@ -21,10 +21,10 @@ const PASSED = ["step", "epoch", "split", "images", "kl_by_dim", "standard_error
 /** Make the charts; `draw(course, view)` draws them again. */
 export function curves() {
   const plots = new Map();
-  const element = h("div", { class: "plots" });
-  const more = h("div", { class: "plots" });
+  const element = h("div", { class: "charts" });
+  const more = h("div", { class: "charts" });
   const folded = h("details", { class: "more", ontoggle: () => folded.open && last && draw(...last) }, h("summary", {}, "Learning rate, gradient and other terms"), more);
-  const map = h("div", { class: "plot tall" });
+  const map = h("div", { class: "curve tall" });
   const none = h("p", { class: "note" });
   const holder = h("div", { class: "curves" }, element, folded);
   let last = null;
@@ -33,12 +33,12 @@ export function curves() {
     const series = seriesOf(spec, course, view);
     if (!series.length) return;
     if (!plots.has(spec.title)) {
-      const chart = h("div", { class: "plot" });
+      const chart = h("div", { class: "curve" });
       plots.set(spec.title, chart);
       into.append(h("figure", { class: "card" }, h("figcaption", {}, h("b", {}, spec.title), h("span", {}, spec.help ?? "")), chart));
     }
     const unit = spec.unit ?? "nats per example";
-    lines(plots.get(spec.title), { title: `${spec.title} over ${X[view.x].title}`, x: X[view.x].title, y: unit, series, log: spec.log });
+    lines(plots.get(spec.title), { title: `${spec.title} over ${X[view.x].title}`, x: X[view.x].title, y: unit, series, log: spec.log, settled: true });
   }
 
   function draw(course, view) {
