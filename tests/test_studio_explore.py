@@ -2,11 +2,14 @@
 
 import base64
 import io
+import json
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import numpy as np
 import pytest
 import torch
@@ -15,6 +18,8 @@ from starlette.testclient import TestClient
 
 import lowerbound
 from lowerbound import cli, explore, gallery
+from lowerbound.studio.app import application
+from lowerbound.studio.state import Studio
 from studiopage import id_of, visitor
 
 
@@ -168,6 +173,44 @@ def test_the_nearest_image_to_a_code_is_its_own(client: TestClient, run: lowerbo
     assert labels is not None
     assert found["labels"] == [str(int(labels[i])) for i in found["rows"]]
     np.testing.assert_array_equal(cells(found)[:1], as_bytes(gallery.shown(run, slice(11, 12))[0]))
+
+
+def test_what_nobody_waits_for_any_more_is_not_worked_on(folder: Path, run: lowerbound.Run) -> None:
+    studio = Studio(folder)
+    id = next(one.id for one in studio.shelf.runs() if one.name == "digits")
+    path, body = f"/api/runs/{id}/decode", json.dumps({"z": [[0.0] * run.spec["latents"]]}).encode()
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []}
+
+    async def asked(app: Any, gone: bool) -> int:
+        given = [{"type": "http.request", "body": body}] + [{"type": "http.disconnect"}] * gone
+        statuses = []
+
+        async def receive() -> Any:
+            if given:
+                return given.pop(0)
+            await anyio.sleep_forever()
+
+        async def send(message: Any) -> None:
+            statuses.append(message.get("status"))
+
+        await app(scope, receive, send)
+        return int(statuses[0])
+
+    async def both() -> list[int]:
+        app = application(studio)
+        return [await asked(app, gone) for gone in (False, True, False)]
+
+    assert anyio.run(both) == [200, 499, 200]
+
+
+def test_the_run_that_is_open_may_go(tmp_path: Path, folder: Path) -> None:
+    shutil.copytree(folder / "digits", tmp_path / "digits")
+    with visitor(tmp_path) as client:
+        z = [told(client, "digits")["centre"]]
+        address = f"/api/runs/{id_of(client, 'digits')}/decode"
+        assert client.post(address, json={"z": z}).status_code == 200
+        shutil.rmtree(tmp_path / "digits")
+        assert client.post(address, json={"z": z}).status_code == 404
 
 
 def test_vectors_are_told_in_numbers(client: TestClient) -> None:

@@ -34,11 +34,14 @@ class Lane:
     def __init__(self) -> None:
         self._limiter: anyio.CapacityLimiter | None = None
 
-    async def run(self, call: Any) -> Any:
-        """Call when it is the request's turn."""
+    async def run(self, call: Any, request: Request) -> Any:
+        """Call when it is the request's turn, unless nobody waits for the answer any more."""
         if self._limiter is None:  # it belongs to the loop that is running
             self._limiter = anyio.CapacityLimiter(1)
-        return await anyio.to_thread.run_sync(call, limiter=self._limiter)
+        async with self._limiter:
+            if await request.is_disconnected():  # the pointer is elsewhere, or the view was left
+                return answer({"error": "Nobody waits for this any more."}, 499)
+            return await anyio.to_thread.run_sync(call)
 
 
 def application(studio: Studio) -> Starlette:
@@ -66,7 +69,7 @@ def _endpoint(studio: Studio, route: Route, lane: Lane) -> Any:
                 return answer({"error": f"A body of JSON may have {BODY:,} bytes."}, 413)
             arguments = route.read(request.path_params, dict(request.query_params), body)
             call = lambda: route.call(studio, **arguments)  # noqa: E731
-            found = await (lane.run(call) if route.model else run_in_threadpool(call))
+            found = await (lane.run(call, request) if route.model else run_in_threadpool(call))
         except ClientDisconnect:
             return answer({"error": "The body is longer than it may be."}, 413)
         except LowerboundError as error:

@@ -49,7 +49,7 @@ class Memory:
     def open(self, id: str) -> Opened:
         """Give a run with its model; that of another run, or of weights that are others now, is let go before."""
         with self.lock:
-            path = self.shelf.find(id).path
+            path = self._path(id)
             key = id, _weights(path)
             if self._opened is None or key != self._key:
                 self._opened = None  # before the next is loaded: never two at once
@@ -57,6 +57,12 @@ class Memory:
                 run.model  # noqa: B018 - what cannot be loaded is said now
                 self._key, self._opened = key, Opened(run)
             return self._opened
+
+    def _path(self, id: str) -> Path:
+        """Find a run; that which is open is not looked for among a thousand others at every move of a slider."""
+        if self._opened is not None and self._key[0] == id and (self._opened.run.path / "spec.json").is_file():
+            return self._opened.run.path
+        return self.shelf.find(id).path
 
 
 def _weights(path: Path) -> Any:
