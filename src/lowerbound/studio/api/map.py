@@ -73,12 +73,12 @@ def density(studio: Studio, run: Id, plane: PlaneName, of: Of, split: Split | No
     work = found.under(plane, of)
     if not work.go():
         return work.progress
-    cells = work.result.cells.nan_to_num(0.0)
+    cells = work.result.cells.nan_to_num(0.0, 0.0, 0.0)
     most = float(cells.max())
     shades = (cells / most if most > 0 else cells).mul(255).round().byte().numpy()
     return {
         "ready": True,
-        "bounds": found.bounds(plane),
+        "bounds": planes.around(found.bounds(plane)),
         "width": shades.shape[1],
         "height": shades.shape[0],
         "maximum": most,
