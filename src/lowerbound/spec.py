@@ -340,7 +340,21 @@ def _validated(annotation: Any, value: Any, path: str) -> Any:
 
 def typed(annotation: Any, value: Any) -> Any:
     """Read plain JSON as what an annotation says: a tuple where it says tuple; raises what pydantic raises."""
-    return TypeAdapter(annotation).validate_json(json.dumps(value, allow_nan=False), strict=True)
+    return _adapter(annotation).validate_json(json.dumps(value, allow_nan=False), strict=True)
+
+
+def _adapter(annotation: Any) -> Any:
+    """Make what reads an annotation; once for each that can be looked up, since it takes long."""
+    try:
+        hash(annotation)
+    except TypeError:
+        return TypeAdapter(annotation)
+    return _kept(annotation)
+
+
+@cache
+def _kept(annotation: Any) -> Any:
+    return TypeAdapter(annotation)
 
 
 def _plain(value: Any) -> Any:

@@ -114,7 +114,7 @@ class Comparison:
         said = ["± is the standard deviation over the seeds"] if self.spread else []
         said += ["in brackets is the standard error of the mean over the images of one run"] if single else []
         scored = [row.name for row in self.rows if row.first.metrics["likelihood"]["density"] is False]
-        begun = [row.name for row in self.rows if max(r["step"] for run in row.runs for r in run.history) < BEGUN]
+        begun = [row.name for row in self.rows if _steps(row) < BEGUN]
         more = f" What is scored of {few(scored)} is a cross-entropy, and no bound of log p(x)." * bool(scored)
         more += f" Hardly begun, with fewer than {BEGUN} steps: {few(begun)}; their figures tell little." * bool(begun)
         return f"{self.split.capitalize()}, in nats per example; {'; '.join(said)}.{more}"
@@ -191,6 +191,10 @@ def _flat(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     for key, value in node.items():
         found |= _flat(value, f"{path}{key}.") if isinstance(value, Mapping) else {f"{path}{key}": value}
     return found
+
+
+def _steps(row: Row) -> int:
+    return max((r["step"] for run in row.runs for r in run.history), default=0)
 
 
 def label(over: str, value: Any) -> str:

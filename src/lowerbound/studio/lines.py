@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
@@ -11,7 +11,6 @@ from lowerbound import begin, files, progress, recipes
 from lowerbound import spec as specs
 from lowerbound.errors import LowerboundError, StorageError
 from lowerbound.run import Run
-from lowerbound.studio.shelf import Shelved
 
 FILES = ("spec.json", "data.json", "env.json", "metrics.json", "history.jsonl", "timing.jsonl")
 LARGEST = 32 << 20  # bytes of a JSON file: more than any run writes
@@ -47,21 +46,20 @@ class Lines:
     def __init__(self) -> None:
         self._kept: dict[Path, tuple[Any, dict[str, Any]]] = {}
 
-    def of(self, shelved: Shelved) -> dict[str, Any]:
-        """Tell a run's name, state and figures; of one that cannot be read, why."""
-        run = Run(shelved.path, {})
-        stamps = [_stamp(shelved.path / name) for name in FILES]
+    def of(self, path: Path) -> dict[str, Any]:
+        """Tell a run's state and figures; of one that cannot be read, why, and which file it is."""
+        run = Run(path, {})
+        stamps = [_stamp(path / name) for name in FILES]
         pid = None if stamps[FILES.index("metrics.json")] else run.trained_by()
         key = stamps, pid
-        kept = self._kept.get(shelved.path)
+        kept = self._kept.get(path)
         if kept is None or kept[0] != key:
-            kept = self._kept[shelved.path] = key, _line(run, pid)
-        return {**shelved.known, **kept[1]}
+            kept = self._kept[path] = key, _line(run, pid)
+        return kept[1]
 
-    def keep(self, shelved: list[Shelved]) -> None:
+    def keep(self, paths: Collection[Path]) -> None:
         """Forget all runs but these."""
-        there = {one.path for one in shelved}
-        for path in [path for path in self._kept if path not in there]:
+        for path in [path for path in self._kept if path not in paths]:
             self._kept.pop(path, None)
 
 
@@ -78,15 +76,16 @@ def _line(run: Run, pid: int | None) -> dict[str, Any]:
     """Read what the line shows, file by file, as far as they are whole."""
     line: dict[str, Any] = {"state": "finished" if run.finished else "stopped" if pid is None else "training"}
     line["pid"] = pid
-    parts = {"spec.json": _spec, "data.json": _data, "env.json": _env, "history.jsonl": _history}
-    parts |= {"metrics.json": _metrics} if run.finished else {"timing.jsonl": _timing}
-    try:
-        for name, part in parts.items():
+    parts = {"spec.json": _spec, "data.json": _data, "env.json": _env}
+    parts |= {"metrics.json": _metrics} if run.finished else {}
+    parts |= {"history.jsonl": _history, "timing.jsonl": _timing}
+    for name, part in parts.items():
+        try:
             with reading(run.path / name):
                 _bounded(run.path / name)
                 line |= part(run, line)
-    except LowerboundError as error:
-        line |= {"state": "damaged", "error": str(error)}
+        except LowerboundError as error:
+            return {**line, "state": "damaged", "damaged": name, "error": str(error)}
     return line
 
 
@@ -107,7 +106,9 @@ def _spec(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
 
 def _data(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
     known = run.data
-    shape, images = [int(n) for n in known["shape"]], {str(k): int(n) for k, n in known["images"].items()}
+    shape, images = [int(n) for n in known["shape"]], {split: int(n) for split, n in known["images"].items()}
+    if not isinstance(known["unit"], bool):
+        raise TypeError("unit is not true or false")
     return {"data": str(known["name"]), "shape": shape, "images": images, "total": begin.total(run)}
 
 
@@ -115,32 +116,35 @@ def _env(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
     return {"recipe": str(run.env["recipe"]), "when": str(run.env["started"])}
 
 
+def _metrics(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the figures of the held-out split, which are those of the weights that are kept."""
+    known = run.metrics
+    found = dict.fromkeys(("split", "elbo", "elbo_error", "rate", "active"))
+    beta = known.get("beta")
+    if beta is not None and line["beta"] is not None:
+        found |= {"beta": number(beta["asked"]), "reached": number(beta["reached"])}
+    split = next((name for name in ("test", "validation") if name in known), None)
+    if split is None:
+        return {**found, "note": run.weights_note}
+    row = known[split]
+    found |= {name: number(row.get(name)) for name in ("elbo", "rate", "active")}
+    return {**found, "split": split, "elbo_error": number(row["standard_error"].get("elbo")), "note": run.weights_note}
+
+
 def _history(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
-    """Take the newest row: what is measured so far."""
+    """Take the newest row: how far it is and, until it is finished, what it measures so far."""
     path = run.path / "history.jsonl"
     rows = files.tail(path) if path.exists() else []
     row = json.loads(rows[-1]) if rows else {"step": 0}
     so_far = {"elbo": number(row.get("elbo")), "rate": number(row.get("rate")), "reached": number(row.get("beta"))}
-    return {"step": int(row["step"]), "split": None, "elbo_error": None, "active": None, **so_far}
+    unknown = dict.fromkeys(("split", "elbo_error", "active"))
+    return {"step": int(row["step"]), **({} if run.finished else {**so_far, **unknown, "note": run.weights_note})}
 
 
 def _timing(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
     path = run.path / "timing.jsonl"
-    rows = [json.loads(row) for row in files.tail(path)] if path.exists() and line["pid"] is not None else []
+    rows = [json.loads(row) for row in files.tail(path)] if line["pid"] is not None and path.exists() else []
     return {"left": progress.left(rows, line["total"])}
-
-
-def _metrics(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
-    """Take the figures of the held-out split, which are those of the weights that are kept."""
-    known = run.metrics
-    beta = known.get("beta") or {"asked": line["beta"], "reached": line["reached"]}
-    found = {"beta": number(beta["asked"]) if line["beta"] is not None else None, "reached": number(beta["reached"])}
-    split = next((name for name in ("test", "validation") if name in known), None)
-    if split is None:
-        return {**found, "elbo": None, "rate": None}
-    row = known[split]
-    figures = {name: number(row.get(name)) for name in ("elbo", "rate", "active")}
-    return {**found, "split": split, **figures, "elbo_error": number(row["standard_error"].get("elbo"))}
 
 
 def number(value: Any) -> float | None:

@@ -5,10 +5,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
-from lowerbound.errors import LowerboundError
+from lowerbound.errors import LowerboundError, StorageError
 from lowerbound.run import GROUPS, Run
+from lowerbound.studio.lines import Lines
 from lowerbound.studio.route import MissingError
 
 
@@ -44,6 +45,17 @@ class Shelf:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
+        self._lines = Lines()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Tell of each run its name, state and figures; of one that cannot be read, why."""
+        there = self.runs()
+        self._lines.keep({one.path for one in there})
+        return [self.line(one) for one in there]
+
+    def line(self, shelved: Shelved) -> dict[str, Any]:
+        """Tell a run's name, state and figures; of one that cannot be read, why."""
+        return {**shelved.known, **self._lines.of(shelved.path)}
 
     def runs(self) -> list[Shelved]:
         """List the runs, those of several seeds and of sweeps one by one."""
@@ -75,7 +87,11 @@ class Shelf:
 
     def open(self, id: str) -> Run:
         """Open a run by its opaque name; raises MissingError, or what is wrong with it."""
-        return Run.open(self.find(id).path)
+        shelved = self.find(id)
+        line = self.line(shelved)
+        if line.get("damaged", "").endswith(".json"):  # of damaged curves all others can be shown
+            raise StorageError(line["error"])
+        return Run.open(shelved.path)
 
 
 def opaque(text: str) -> str:

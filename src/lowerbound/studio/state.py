@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import final
 
-from lowerbound.studio.lines import Lines
 from lowerbound.studio.memory import Memory, Opened
 from lowerbound.studio.planning import Planner
 from lowerbound.studio.processes import Trainings
@@ -22,7 +21,6 @@ class Studio:
     def __init__(self, folder: str | Path) -> None:
         self.shelf = Shelf(Path(folder))
         self.memory = Memory(self.shelf)
-        self.lines = Lines()
         self.planner = Planner()
         self.trainings = Trainings(self.shelf.folder)
         self.uploads = Uploads()
