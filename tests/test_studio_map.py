@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 from starlette.testclient import TestClient
-from studiopage import id_of, visitor
 from torch.distributions import MultivariateNormal
 
 import lowerbound
 from lowerbound import explore, planes
 from lowerbound.figures.style import CLASSES
 from lowerbound.studio.slow import Slow, Steps
+from studiopage import id_of, visitor
 
 STATIC = Path(str(files("lowerbound.studio") / "static"))
 

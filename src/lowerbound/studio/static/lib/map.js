@@ -12,6 +12,7 @@ import { mapPicture } from "./map/picture.js";
 import { makeView, readView } from "./map/view.js";
 
 const HELP = "Arrow keys move a cross, Enter picks what is below it, plus and minus zoom, Shift with an arrow moves the map, 0 shows all of it.";
+const SLOW = 12; // milliseconds of painting all points, beyond which they are coarser while the map moves
 const none = () => {};
 
 /**
@@ -33,7 +34,7 @@ export function latentMap(of, { state = {}, moved = none, picked = none, changed
   const hidden = new Set((state.hide ?? "").split(".").filter(Boolean).map(Number));
   const over = { here: null, anchors: [], path: [], posterior: null, cursor: null, near: null };
   const asked = { here: null, anchors: [], path: [], posterior: null };
-  let [meta, dots, colours, fade, kept, ratio, turn] = [null, null, new Map(), null, readView(state.zoom), 1, 0];
+  let [meta, dots, colours, fade, kept, ratio, turn, cost] = [null, null, new Map(), null, readView(state.zoom), 1, 0, 0];
 
   const words = () => ({ plane: meta.plane, split: meta.split, colour: chosen.colour });
   const told = () => changed({ ...chosen, under: chosen.under === "prior" ? undefined : chosen.under, zoom: view.kept(), hide: [...hidden].join(".") || undefined });
@@ -49,8 +50,14 @@ export function latentMap(of, { state = {}, moved = none, picked = none, changed
     due = new Set();
     if (!meta || !dots) return;
     if (now.has("under")) paintUnder(layers[0], ratio, view, { density: fade, ...meta });
-    if (now.has("points")) paint(ratio, view, dots);
+    if (now.has("points")) dotted(now.has("coarse"));
     paintOver(layers[2], ratio, view, over);
+  }
+  function dotted(moving) {
+    const start = performance.now();
+    const fine = !moving || cost < SLOW;
+    paint(fine ? ratio : Math.min(1, ratio), view, dots);
+    if (fine) cost = performance.now() - start;
   }
   const all = () => draw("under", "points", "over");
   function tint() {
@@ -134,9 +141,9 @@ export function latentMap(of, { state = {}, moved = none, picked = none, changed
   const does = {
     move: (x, y) => dots && (over.cursor = null, look({ xy: view.plane(x, y) })),
     pick: (x, y) => dots && look({ xy: view.plane(x, y), pick: true }),
-    pan: (dx, dy) => (view.pan(dx, dy), all(), later()),
-    zoom: (factor, x, y) => (view.zoomAt(factor, x, y), all(), later()),
-    reset: () => (view.reset(), all(), later()),
+    pan: (dx, dy) => (view.pan(dx, dy), shift()),
+    zoom: (factor, x, y) => (view.zoomAt(factor, x, y), shift()),
+    reset: () => (view.reset(), shift()),
     left: () => ((over.near = over.cursor = null), draw("over")),
     enter: () => dots && over.cursor && look({ xy: over.cursor, pick: true }),
     cursor(dx, dy) {
@@ -144,14 +151,19 @@ export function latentMap(of, { state = {}, moved = none, picked = none, changed
       const from = over.cursor ? view.place(...over.cursor) : [view.width / 2, view.height / 2];
       const [x, y] = over.cursor ? [from[0] + dx, from[1] + dy] : from;
       const [inX, inY] = [Math.min(view.width - 9, Math.max(9, x)), Math.min(view.height - 9, Math.max(9, y))];
-      if (inX !== x || inY !== y) (view.pan(inX - x, inY - y), all(), later()); // the map moves under a cross at its edge
+      if (inX !== x || inY !== y) (view.pan(inX - x, inY - y), shift()); // the map moves under a cross at its edge
       over.cursor = view.plane(inX, inY);
       draw("over");
       look({ xy: over.cursor, keys: true });
     },
   };
   let timer = 0;
-  const later = () => (clearTimeout(timer), (timer = setTimeout(told, 300)));
+  function shift() {
+    all();
+    draw("coarse");
+    clearTimeout(timer);
+    timer = setTimeout(() => (all(), told()), 250);
+  }
 
   // what the view around it shows on the map: asked of the server in one go
   const project = newest((items) => items(), none, failed);

@@ -74,12 +74,13 @@ function named(to, text, x, y, align) {
   to.strokeStyle = before;
 }
 
-/** A painter of points: a disc for each, written into the bytes of one image. */
+/** A painter of points: a disc for each, written into the bytes of one image, of `ratio` pixels a pixel of the page. */
 export function pointPainter(canvas) {
   let image = null;
   let pixels = null;
   return function paint(ratio, view, { xy, tints }) {
-    const [width, height] = [canvas.width, canvas.height];
+    const [width, height] = [view.width, view.height].map((size) => Math.round(size * ratio));
+    if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
     const to = canvas.getContext("2d");
     if (!image || image.width !== width || image.height !== height) {
       image = to.createImageData(width, height);
