@@ -15,10 +15,11 @@ from lowerbound.run import Run
 from lowerbound.studio import atlas
 from lowerbound.studio.api.explore import latents, named, rounded, shown
 from lowerbound.studio.atlas import Atlas, Of
-from lowerbound.studio.limits import Code, Codes, Coordinate, Id, Split, Text
+from lowerbound.studio.limits import Code, Coordinate, Id, Split, Text
 from lowerbound.studio.route import RequestError, get, post
 from lowerbound.studio.state import Studio
 
+Places = Annotated[list[Code], Field(min_length=1, max_length=1024)]
 PlaneName = Annotated[str, Field(pattern=r"^(pca|umap|z\d{1,4}\.z\d{1,4})$")]
 
 
@@ -113,7 +114,7 @@ def below(
 
 @post("/api/runs/{run}/map/project", model=True)
 def project(
-    studio: Studio, run: Id, plane: PlaneName, z: Codes, sigma: Codes | None = None, split: Split | None = None
+    studio: Studio, run: Id, plane: PlaneName, z: Places, sigma: Places | None = None, split: Split | None = None
 ) -> dict[str, Any]:
     """Give the place of each z, and the ellipse of one σ in the plane where it has one."""
     found = studio.opened(run).atlas(split)

@@ -6,8 +6,9 @@ import { classColours, colour, packed } from "./map/colours.js";
 import { controls, legend } from "./map/controls.js";
 import { hands } from "./map/hands.js";
 import { density, points, ready } from "./map/load.js";
+import { makeMarks } from "./map/marks.js";
 import { paintOver } from "./map/overlay.js";
-import { densityImage, paintUnder, pointPainter } from "./map/paint.js";
+import { densityImage, paintUnder, paintWords, pointPainter } from "./map/paint.js";
 import { mapPicture } from "./map/picture.js";
 import { makeView, readView } from "./map/view.js";
 
@@ -26,17 +27,18 @@ export function latentMap(of, { state = {}, moved = none, picked = none, changed
   const layers = [0, 1, 2].map(() => h("canvas", { "aria-hidden": "true" }));
   const stage = h("div", { class: "map-stage", tabindex: 0, role: "application", "aria-label": `${label}. ${HELP}` }, layers);
   const [bar, key, below, status] = [h("div", { class: "row map-bar" }), h("div", { class: "row map-legend", role: "group", "aria-label": "Classes" }), h("p", { class: "note map-below" }), h("p", { class: "note", role: "status" })];
-  const element = h("div", { class: "map" }, bar, status, stage, below, key);
+  const element = h("div", { class: "map" }, bar, stage, below, key, status);
 
   const view = makeView();
   const paint = pointPainter(layers[1]);
-  const chosen = { plane: state.plane, split: state.split, colour: state.colour, under: state.under ?? "prior" };
+  const usual = () => ({ plane: undefined, split: undefined, colour: undefined, under: "prior" });
+  const chosen = Object.assign(usual(), Object.fromEntries(Object.entries(state).filter(([name, value]) => name in usual() && value)));
   const hidden = new Set((state.hide ?? "").split(".").filter(Boolean).map(Number));
   const over = { here: null, anchors: [], path: [], posterior: null, cursor: null, near: null };
-  const asked = { here: null, anchors: [], path: [], posterior: null };
-  let [meta, dots, colours, fade, kept, ratio, turn, cost] = [null, null, new Map(), null, readView(state.zoom), 1, 0, 0];
+  const plane = () => meta && { plane: meta.plane, split: meta.split };
+  const marks = makeMarks(run, plane, (found) => (Object.assign(over, found), draw("over")), failed, stop.signal);
+  let [meta, dots, colours, fade, kept, ratio, turn, cost, axes, visit] = [null, null, new Map(), null, readView(state.zoom), 1, 0, 0, [], 0];
 
-  const words = () => ({ plane: meta.plane, split: meta.split, colour: chosen.colour });
   const told = () => changed({ ...chosen, under: chosen.under === "prior" ? undefined : chosen.under, zoom: view.kept(), hide: [...hidden].join(".") || undefined });
 
   // drawing: once a frame, and only what has changed
@@ -49,9 +51,10 @@ export function latentMap(of, { state = {}, moved = none, picked = none, changed
     const now = due;
     due = new Set();
     if (!meta || !dots) return;
-    if (now.has("under")) paintUnder(layers[0], ratio, view, { density: fade, ...meta });
+    if (now.has("under")) axes = paintUnder(layers[0], ratio, view, { density: fade, ...meta });
     if (now.has("points")) dotted(now.has("coarse"));
     paintOver(layers[2], ratio, view, over);
+    paintWords(layers[2], axes);
   }
   function dotted(moving) {
     const start = performance.now();
@@ -89,11 +92,11 @@ export function latentMap(of, { state = {}, moved = none, picked = none, changed
       legend(key, meta.classes, colours, hidden, () => (tint(), draw("points"), told()));
       view.show(meta.bounds, kept);
       resize();
-      place();
+      marks.place();
       if (meta.flat && chosen.under !== "none") await under(mine, waiting);
       else fill(status, meta.flat ? "" : "UMAP keeps neighbours together; a place stands for the nearest code, and distances say nothing.");
     } catch (error) {
-      if (error.name !== "AbortError" && mine === turn) fill(status, h("span", { class: "problem" }, error.message));
+      if (error.name !== "AbortError" && mine === turn) fill(status, h("span", { class: "problem" }, error.message), " ", meta ? null : h("button", { type: "button", class: "quiet", onclick: () => change(usual()) }, "Show the usual map"));
     } finally {
       if (mine === turn) status.classList.remove("busy");
     }
@@ -102,7 +105,7 @@ export function latentMap(of, { state = {}, moved = none, picked = none, changed
     const found = await density(run, { plane: meta.plane, split: meta.split, of: chosen.under }, stop.signal, waiting);
     if (mine !== turn) return;
     fade = densityImage(found, colour(chosen.under === "holes" ? "second" : "accent"));
-    const mass = found.mass === null ? "" : ` ${number(100 * found.mass, 0)}% of the prior's mass lies where there are too few codes.`;
+    const mass = found.mass === null ? "" : ` ${number(100 * found.mass, 0)}% of the prior's mass lies where codes are rarer than it.`;
     fill(status, `Under the points: ${found.words}.${mass}`);
     draw("under");
   }
@@ -122,12 +125,13 @@ export function latentMap(of, { state = {}, moved = none, picked = none, changed
   }
 
   // what is below a place
-  const where = ([x, y]) => ({ ...words(), x, y, base: meta.plane.startsWith("z") && asked.here ? asked.here : undefined });
+  const where = ([x, y]) => ({ ...plane(), colour: chosen.colour, x, y, base: meta.plane.startsWith("z") ? (marks.asked.here ?? undefined) : undefined });
   const look = newest(({ xy }) => post(`/api/runs/${run}/map/below`, where(xy), stop.signal), shown, failed);
-  function shown(found, { xy, keys, pick }) {
+  function shown(found, { xy, keys, pick, during = visit }) {
+    if (during !== visit) return; // the pointer has left before the answer came
     over.near = found.place;
-    const axes = meta.line ? [meta.axes[0]] : meta.axes.map((name) => name.replace(/ \(.*/, ""));
-    const text = `${axes.map((name, i) => `${name} ${number(xy[i])}`).join(" · ")}. Nearest: ${found.label === null ? "" : `${found.label}, `}row ${found.row}.`;
+    const named = meta.line ? [meta.axes[0]] : meta.axes.map((name) => name.replace(/ \(.*/, ""));
+    const text = `${named.map((name, i) => `${name} ${number(xy[i])}`).join(" · ")}. Nearest: ${found.label === null ? "" : `${found.label}, `}row ${found.row}.`;
     fill(below, text);
     if (keys || pick) say(pick ? `Picked. ${text}` : text);
     draw("over");
@@ -139,12 +143,12 @@ export function latentMap(of, { state = {}, moved = none, picked = none, changed
     fill(below, h("span", { class: "problem" }, error.message));
   }
   const does = {
-    move: (x, y) => dots && (over.cursor = null, look({ xy: view.plane(x, y) })),
+    move: (x, y) => dots && (over.cursor = null, look({ xy: view.plane(x, y), during: visit })),
     pick: (x, y) => dots && look({ xy: view.plane(x, y), pick: true }),
     pan: (dx, dy) => (view.pan(dx, dy), shift()),
     zoom: (factor, x, y) => (view.zoomAt(factor, x, y), shift()),
     reset: () => (view.reset(), shift()),
-    left: () => ((over.near = over.cursor = null), draw("over")),
+    left: () => ((over.near = over.cursor = null), visit++, draw("over")),
     enter: () => dots && over.cursor && look({ xy: over.cursor, pick: true }),
     cursor(dx, dy) {
       if (!dots) return;
@@ -154,7 +158,7 @@ export function latentMap(of, { state = {}, moved = none, picked = none, changed
       if (inX !== x || inY !== y) (view.pan(inX - x, inY - y), shift()); // the map moves under a cross at its edge
       over.cursor = view.plane(inX, inY);
       draw("over");
-      look({ xy: over.cursor, keys: true });
+      look({ xy: over.cursor, keys: true, during: visit });
     },
   };
   let timer = 0;
@@ -165,25 +169,6 @@ export function latentMap(of, { state = {}, moved = none, picked = none, changed
     timer = setTimeout(() => (all(), told()), 250);
   }
 
-  // what the view around it shows on the map: asked of the server in one go
-  const project = newest((items) => items(), none, failed);
-  const at = async (z, sigma) => post(`/api/runs/${run}/map/project`, { plane: meta.plane, split: meta.split, z, sigma }, stop.signal);
-  function place() {
-    if (!meta) return;
-    project(async () => {
-      const { here, anchors, path, posterior } = asked;
-      const z = [...(here ? [here] : []), ...anchors.map((one) => one.z), ...path].slice(0, 64);
-      const { xy } = z.length ? await at(z) : { xy: [] };
-      const q = posterior ? await at([posterior.mu], [posterior.sigma]) : null;
-      over.here = here ? xy.shift() : null;
-      over.anchors = anchors.map((one) => ({ name: one.name ?? "", xy: xy.shift() })).filter((one) => one.xy);
-      over.path = xy;
-      over.posterior = q && { xy: q.xy[0], ellipse: q.ellipse?.[0], name: posterior.name };
-      draw("over");
-    });
-  }
-  const ask = (what) => (Object.assign(asked, what), place());
-
   hands(stage, does, stop.signal);
   const sizes = new ResizeObserver(resize);
   sizes.observe(stage);
@@ -191,10 +176,10 @@ export function latentMap(of, { state = {}, moved = none, picked = none, changed
   load();
 
   return Object.assign(element, {
-    here: (z) => ask({ here: z }),
-    anchors: (anchors) => ask({ anchors }),
-    path: (path) => ask({ path }),
-    posterior: (posterior) => ask({ posterior }),
+    here: (z) => marks.ask({ here: z }),
+    anchors: (anchors) => marks.ask({ anchors }),
+    path: (path) => marks.ask({ path }),
+    posterior: (posterior) => marks.ask({ posterior }),
     close: () => (stop.abort(), sizes.disconnect(), clearTimeout(timer)),
   });
 }

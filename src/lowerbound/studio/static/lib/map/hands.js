@@ -46,6 +46,7 @@ export function hands(element, does, signal) {
   on("pointerup", up);
   on("pointercancel", up);
   on("pointerleave", (event) => event.pointerType === "mouse" && does.left());
+  on("blur", () => does.left());
   on("wheel", (event) => {
     event.preventDefault();
     does.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.04 : 0.0016)), ...at(event));

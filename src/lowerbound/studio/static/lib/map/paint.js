@@ -22,7 +22,7 @@ export function densityImage({ width, height, cells, bounds }, css) {
   return { image: canvas, bounds };
 }
 
-/** Draw the density and the lines of the axes. */
+/** Draw the density and the lines of the axes; gives the words for them, [text, x, y, align], which `paintWords` writes. */
 export function paintUnder(canvas, ratio, view, { density, axes, flat, line }) {
   const to = canvas.getContext("2d");
   to.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -33,11 +33,8 @@ export function paintUnder(canvas, ratio, view, { density, axes, flat, line }) {
     to.imageSmoothingQuality = "high";
     to.drawImage(density.image, x, y, (right - left) * view.scale(), (high - low) * view.scale());
   }
-  to.font = FONT;
-  if (flat) lines(to, view, line);
-  to.fillStyle = colour("muted");
-  named(to, axes[0], view.width - 8, view.height - 8, "right");
-  if (!line) named(to, axes[1], 8, 18, "left");
+  const names = [[axes[0], view.width - 8, view.height - 8, "right"], ...(line ? [] : [[axes[1], 8, 18, "left"]])];
+  return [...names, ...(flat ? lines(to, view, line) : [])];
 }
 
 function lines(to, view, line) {
@@ -46,32 +43,32 @@ function lines(to, view, line) {
   to.lineWidth = 1;
   const across = Math.max(2, view.width / 70);
   to.beginPath();
-  const marks = [];
+  const words = [];
   for (const [x, text] of ticks(left, right, across)) {
     const at = Math.round(view.place(x, 0)[0]) + 0.5;
     to.moveTo(at, 0);
     to.lineTo(at, view.height);
-    if (at > 30 && at < view.width - 30) marks.push([text, at + 3, view.height - 24]);
+    if (at > 30 && at < view.width - 30) words.push([text, at + 3, view.height - 24, "left"]);
   }
   for (const [y, text] of line ? [] : ticks(low, high, (across * view.height) / view.width)) {
     const at = Math.round(view.place(0, y)[1]) + 0.5;
     to.moveTo(0, at);
     to.lineTo(view.width, at);
-    if (at > 34 && at < view.height - 40) marks.push([text, 8, at - 4]);
+    if (at > 34 && at < view.height - 40) words.push([text, 8, at - 4, "left"]);
   }
   to.stroke();
-  to.fillStyle = colour("muted");
-  marks.forEach(([text, x, y]) => named(to, text, x, y, "left"));
+  return words;
 }
 
-function named(to, text, x, y, align) {
-  to.textAlign = align;
-  to.lineWidth = 3;
-  const before = to.strokeStyle;
-  to.strokeStyle = colour("card");
-  to.strokeText(text, x, y);
-  to.fillText(text, x, y);
-  to.strokeStyle = before;
+/** Write the words of the axes over the points. */
+export function paintWords(canvas, words) {
+  const to = canvas.getContext("2d");
+  [to.font, to.fillStyle, to.strokeStyle, to.lineWidth, to.lineJoin] = [FONT, colour("muted"), colour("card"), 4, "round"];
+  for (const [text, x, y, align] of words) {
+    to.textAlign = align;
+    to.strokeText(text, x, y);
+    to.fillText(text, x, y);
+  }
 }
 
 /** A painter of points: a disc for each, written into the bytes of one image, of `ratio` pixels a pixel of the page. */
