@@ -1,10 +1,12 @@
 """What the form of a training asks for, checked by the functions of the command line, and as the command itself."""
 
+import os
 import re
 import secrets
 import shlex
 import string
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,8 @@ from lowerbound.job import likelihood_note
 from lowerbound.run import program
 
 LARGEST = 1 << 28  # numbers of one tensor in a model that is tried out here
+FILES = 100_000  # of a folder that is read for the page
+SECONDS = 5.0  # of counting them
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 ASSIGNMENT = re.compile(r"[A-Za-z][\w.-]*=.*", re.DOTALL)
 Word = Annotated[str, Field(max_length=80)]
@@ -124,11 +128,27 @@ class Planner:
 
     def _open(self, data: str, assignments: list[str]) -> tuple[dict[str, Any], Source]:
         path = Path(data)
+        _look(path)
         key = data, tuple(assignments), path.stat().st_mtime_ns if path.exists() else None
         if self._kept is None or self._kept[0] != key:
             self._kept = None  # before the next are read: never two at once
             self._kept = key, begin.open_data(data, assignments)
         return self._kept[1]
+
+
+def _look(path: Path) -> None:
+    """Refuse a folder with so much in it that it is hardly one of images: a path that is half typed may be all files.
+
+    Raises UsageError. A training that is typed in a terminal reads any folder.
+    """
+    end, files = time.monotonic() + SECONDS, 0
+    for _, _, names in os.walk(path):
+        files += len(names)
+        if files > FILES or time.monotonic() > end:
+            raise UsageError(
+                f"data: {path} holds more than {files:,} files in its folders, too many to be read for this page. "
+                "Give the folder of the images itself, or train in a terminal: lowerbound train."
+            )
 
 
 def _spec(form: Form, node: dict[str, Any], source: Source, others: list[str]) -> tuple[specs.Spec, str]:

@@ -5,10 +5,11 @@ import { fill, h } from "./dom.js";
 let count = 0;
 
 /**
- * A labelled input. `change(value)` is called with what was entered, `undefined` where it is emptied; the element's
- * `write(value)` shows another value, `wrong(words)` what is wrong with it, or nothing.
+ * A labelled input. `change(value)` is called with what was entered, `undefined` where it is emptied; with `late`
+ * when the input is left, not at each letter. The element's `write(value)` shows another value, `wrong(words)` what is
+ * wrong with it, or nothing.
  */
-export function field(label, { schema = {}, type = "", help = "", value, default: usual, required = false, placeholder, list, change }) {
+export function field(label, { schema = {}, type = "", help = "", value, default: usual, required = false, placeholder, list, late, change }) {
   const id = `field-${++count}`;
   const input = inputOf(schema, required, placeholder, list);
   input.element.id = id;
@@ -18,7 +19,7 @@ export function field(label, { schema = {}, type = "", help = "", value, default
   const known = [input.choices ? "" : type, usual === undefined || required ? "" : `by default ${JSON.stringify(usual)}`].filter(Boolean).join("; ");
   const note = h("span", { class: "note", id: `${id}-help` }, plain(help), known ? h("span", { class: "type" }, ` ${known}`) : null);
   const root = h("div", { class: "field" }, h("label", { for: id }, label), input.element, note, wrong);
-  input.element.addEventListener(input.event ?? "input", () => {
+  input.element.addEventListener(late ? "change" : (input.event ?? "input"), () => {
     const [ok, entered] = input.read();
     if (ok) change(entered);
     else root.wrong("This is no number.");

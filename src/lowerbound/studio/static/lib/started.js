@@ -20,7 +20,7 @@ const wait = (milliseconds, signal) => new Promise((done) => {
 /** The list, kept up to date until the signal says that the view is left. */
 export function started(signal) {
   const body = h("tbody", {});
-  const root = h("section", { class: "started", hidden: true }, h("h2", {}, "Started from here"), h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Trainings started from here" }, h("table", {}, h("thead", {}, h("tr", {}, ["Training", "When", "State", ""].map((text) => h("th", { scope: "col" }, text)))), body)));
+  const root = h("section", { class: "started", hidden: true }, h("h2", {}, "Started from here"), h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Trainings started from here" }, h("table", {}, h("thead", {}, h("tr", {}, ["Training", "When", "State", "Stop or go on"].map((text) => h("th", { scope: "col" }, text)))), body)));
   let before = "";
   async function look() {
     const { trainings } = await get("/api/trainings", {}, signal);

@@ -65,6 +65,7 @@ export function tree(parts, settings, edited) {
 
   function kinds(path, registry, kind, { optional = false }) {
     if (registry === "train" || registry === "data") return null;
+    if (registry === "term") return h("p", { class: "note" }, kindsOf(registry)[kind].help); // another kind is another term
     const names = Object.keys(kindsOf(registry)).filter((one) => !(path === "objective.objective" && one === "lagging"));
     const list = Object.fromEntries([...(optional ? [NONE] : []), ...names].map((one) => [one, one]));
     const chosen = field("Kind", { list, value: kind ?? NONE, help: kindsOf(registry)[kind]?.help, change: (next) => choose(path, registry, next) });
@@ -74,8 +75,16 @@ export function tree(parts, settings, edited) {
   function again(path, { remove }) {
     const act = (change) => () => { change(); redraw(path); edited(); };
     const back = h("button", { type: "button", class: "quiet", onclick: act(() => clear(settings, path)) }, "As the recipe has it");
-    const out = remove && h("button", { type: "button", class: "quiet", onclick: act(() => { clear(settings, path); settings.set(path, null); }) }, "Remove this term");
-    return h("p", { class: "row" }, marked(path, back), out);
+    const out = remove && h("button", { type: "button", class: "quiet", onclick: act(() => drop(path)) }, "Remove this term");
+    const added = out && settings.has(`${path}.kind`); // the recipe does not have it
+    return h("p", { class: "row" }, added ? null : marked(path, back), out);
+  }
+
+  /** Take a term away: what was added is forgotten, the recipe's own is set to null. */
+  function drop(path) {
+    const added = settings.has(`${path}.kind`);
+    clear(settings, path);
+    if (!added) settings.set(path, null);
   }
 
   /** Show an element only where something is set at a path or below it. */
@@ -98,8 +107,8 @@ export function tree(parts, settings, edited) {
   function weight(path, known) {
     const kind = kindAt(path);
     const list = Object.fromEntries([NUMBER, ...Object.keys(kindsOf("weight")).filter((one) => one !== "constant" || kind === one)].map((one) => [one, one]));
-    const choice = field(known.name, { list, value: kind ?? NUMBER, help: kind ? kindsOf("weight")[kind].help : known.help, change: (next) => choose(path, "weight", next) });
-    const number = () => keep(path, field(`${known.name}, the number`, { schema: { type: "number", minimum: 0 }, type: "number ≥ 0", value: valueAt(path, known.default), change: (value) => set(path, value) }));
+    const choice = field("A number or a schedule", { list, value: kind ?? NUMBER, help: kind ? kindsOf("weight")[kind].help : known.help, change: (next) => choose(path, "weight", next) });
+    const number = () => keep(path, field("Number", { schema: { type: "number", minimum: 0 }, type: "number ≥ 0", value: valueAt(path, known.default), change: (value) => set(path, value) }));
     return h("fieldset", {}, h("legend", {}, known.name), keep(`${path}.kind`, choice), kind ? inner(path, "weight", kind) : number());
   }
 
@@ -132,6 +141,7 @@ export function tree(parts, settings, edited) {
 
   root.show = (next) => {
     spec = next;
+    root.shows = true;
     if (shape() !== drawn) redraw();
     else for (const [path, one] of fields) if (!path.endsWith(".kind") && one.input !== document.activeElement && !settings.has(path)) refresh(path, one);
   };

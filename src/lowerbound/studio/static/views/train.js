@@ -4,7 +4,7 @@ import { href, remember } from "../lib/address.js";
 import { get, newest, post } from "../lib/api.js";
 import { fill, h, say } from "../lib/dom.js";
 import { field } from "../lib/fields.js";
-import { command, loading, problem } from "../lib/parts.js";
+import { busy, command, loading, problem } from "../lib/parts.js";
 import { assignments, clear, parse } from "../lib/settings.js";
 import { job, started } from "../lib/started.js";
 import { tree } from "../lib/tree.js";
@@ -23,8 +23,8 @@ export default {
 function page(parts, state, signal) {
   const form = restored(state);
   const settings = parse(listOf(state.set));
-  const aside = h("section", { class: "card plan", "aria-label": "What this training is" }, h("p", { class: "note busy" }, "Reading the data …"));
-  const found = h("div", {});
+  const aside = h("section", { class: "card plan", "aria-label": "What this training is" });
+  const found = h("div", {}, busy("Reading the data …"));
   const wrong = h("div", { role: "status" });
   const go = h("button", { type: "button", disabled: true, onclick: start }, "Start training");
   const many = tree(parts, settings, edited);
@@ -36,7 +36,17 @@ function page(parts, state, signal) {
     edited();
   });
   let ready = false;
-  const check = newest((asked) => post("/api/plan", { form: asked }, signal), shown, failed);
+  const check = newest(planned, shown, failed);
+
+  /** Ask what a form comes to; before any was right, also what the recipe alone does, so that its parts are there. */
+  async function planned(form) {
+    const plan = await post("/api/plan", { form }, signal);
+    if (plan.problem && !many.shows) {
+      const base = await post("/api/plan", { form: { data: form.data, recipe: form.recipe } }, signal);
+      if (!base.problem) many.show(base.spec);
+    }
+    return plan;
+  }
 
   const asked = () => ({ ...form, ...(settings.size ? { set: assignments(settings) } : {}) });
 
@@ -45,6 +55,10 @@ function page(parts, state, signal) {
     go.disabled = true;
     const kept = Object.fromEntries([...NUMBERS, ...WORDS].map((name) => [name, form[name] === USUAL[name] ? undefined : form[name]]));
     remember({ ...kept, set: settings.size ? JSON.stringify(assignments(settings)) : undefined });
+    if (!form.data) {
+      fill(wrong, h("p", { class: "note" }, "Give the folder or the file of the data."));
+      return;
+    }
     aside.classList.add("stale");
     check(asked());
   }
@@ -57,6 +71,7 @@ function page(parts, state, signal) {
     const told = many.wrong(at, words);
     for (const [one, element] of Object.entries(fields)) element.wrong(one === name ? words : null);
     if (words) {
+      if (found.querySelector(".busy")) fill(found);
       fill(wrong, h("p", { class: "problem" }, words), told && !fields[name] ? h("p", { class: "note" }, `It is about ${at}, among the parts.`) : null);
       return;
     }
@@ -128,7 +143,7 @@ function basics(parts, form, change) {
   const known = Object.fromEntries(parts.data.map(({ name, help }) => [name, help]));
   const recipes = Object.fromEntries(parts.recipes.map((one) => [one.name, one]));
   const mine = !(form.data in known);
-  const own = field("Folder or file", { type: "text", placeholder: "/home/me/pictures", help: "A folder of images, or an .npy or .npz file, on the machine that the studio runs on.", value: mine ? form.data : "", change: (value) => change("data", value) });
+  const own = field("Folder or file", { schema: { type: "string" }, late: true, placeholder: "/home/me/pictures", help: "A folder of images, or an .npy or .npz file, on the machine that the studio runs on.", value: mine ? form.data : "", change: (value) => change("data", value) });
   own.hidden = !mine;
   const helpOf = (name) => (name === OWN ? "" : known[name]);
   const data = field("Data", {
