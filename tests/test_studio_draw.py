@@ -1,6 +1,8 @@
 """Drawing and understanding: pictures read as the data are, and every number of the way from an image to its elbo."""
 
 import io
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 from starlette.testclient import TestClient
-from studiopage import id_of, visitor
 from torch.distributions import Normal, kl_divergence
 
 import lowerbound
@@ -18,10 +19,14 @@ from lowerbound import explore, likelihood, nets, posterior, prior
 from lowerbound.data.images import centred
 from lowerbound.errors import LowerboundError, UsageError
 from lowerbound.oracle import Linear
+from lowerbound.run import Run
+from lowerbound.studio.api import draw
+from lowerbound.studio.state import Studio
 from lowerbound.studio.uploads import Uploads
-from lowerbound.tasks.drawn import Drawn
+from lowerbound.tasks.drawn import Drawn, drawn
 from lowerbound.vae import VAE
 from lowerbound.walk import noise, seen, walk
+from studiopage import id_of, visitor
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     for beta in (0.1, 20.0):
         lowerbound.fit("digits", epochs=1, beta=beta, out=folder / f"digits-{beta:g}", progress=False)
-    lowerbound.fit("moons", epochs=0.1, out=folder / "moons", progress=False)
     return folder
 
 
@@ -183,18 +187,19 @@ def test_centred_ink_has_its_mass_in_the_middle() -> None:
     ink = np.zeros((100, 140), np.uint8)
     ink[60:90, 5:25] = 255
     found = centred(ink, (28, 28)).astype(float)
-    rows, columns = np.nonzero(found)
+    rows, _ = np.nonzero(found)
     assert rows.max() - rows.min() + 1 == 20
     total = found.sum()
     middle = [(found.sum(1 - axis) @ (np.arange(28) + 0.5)) / total for axis in (0, 1)]
     np.testing.assert_allclose(middle, 14, atol=0.5)
 
 
-def test_vectors_are_not_drawn(client: TestClient) -> None:
-    moons = id_of(client, "moons")
-    for answer in (send(client, moons, file(bar())), client.get(f"/api/runs/{moons}/easel")):
-        assert answer.status_code == 400
-        assert "vectors" in answer.json()["error"]
+def test_vectors_are_not_drawn(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "digits-20", tmp_path / "flat")
+    known = json.loads((tmp_path / "flat" / "data.json").read_text()) | {"shape": [64]}
+    (tmp_path / "flat" / "data.json").write_text(json.dumps(known))
+    with pytest.raises(UsageError, match="vectors, not images"):
+        drawn(Run.open(tmp_path / "flat"), file(bar()))
 
 
 def test_only_the_newest_pictures_are_kept() -> None:
@@ -245,7 +250,8 @@ def test_missing_pixels_are_filled_in_and_the_others_left(client: TestClient, ru
     assert named["draws"] == painted["draws"]
     assert named["missing"] == 32
     assert named["draws"]["count"] == 3
-    assert "impute" in named["command"] and "--missing left" in named["command"]
+    assert "impute" in named["command"]
+    assert "--missing left" in named["command"]
     assert "mask" in painted["command"]
     for wrong in ("1" * 63, "0" * 64, "1" * 64, "elsewhere"):
         assert client.post(f"/api/runs/{run}/impute", json={**ask, "missing": wrong}).status_code == 400
@@ -263,9 +269,7 @@ def test_runs_that_differ_in_beta_are_a_set_and_the_tour_begins_in_it(client: Te
 def test_a_picture_goes_with_its_reader_from_run_to_run(client: TestClient, run: str) -> None:
     image = send(client, run, file(bar())).json()["id"]
     other = id_of(client, "digits-20")
-    first, second = (
-        client.post(f"/api/runs/{one}/posterior", json={"image": image}).json() for one in (run, other)
-    )
+    first, second = (client.post(f"/api/runs/{one}/posterior", json={"image": image}).json() for one in (run, other))
     assert first["picture"] == second["picture"]
     assert first["rate"] > second["rate"]
 
@@ -273,3 +277,13 @@ def test_a_picture_goes_with_its_reader_from_run_to_run(client: TestClient, run:
 def test_a_folder_without_runs_has_no_tour(tmp_path: Path) -> None:
     with visitor(tmp_path) as client:
         assert client.get("/api/tour").json() == {"run": None}
+
+
+def test_from_run_to_run_only_the_model_is_loaded(folder: Path, client: TestClient) -> None:
+    studio = Studio(folder)
+    runs = [id_of(client, name) for name in ("digits-0.1", "digits-20")]
+    image = draw.upload.call(studio, runs[0], file(bar()), invert="no")["id"]
+    for run in runs:
+        draw.posterior.call(studio, run, image=image)
+        draw.walked.call(studio, run, image=image)
+        assert "source" not in vars(studio.opened(run).run)

@@ -4,7 +4,6 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, final
@@ -58,7 +57,7 @@ def decoded(
     size: tuple[int, int] | None,
     colour: Colour,
     *,
-    formats: Sequence[str] = FORMATS,
+    formats: tuple[str, ...] = FORMATS,
     most: int = MOST_PIXELS,
 ) -> Picture:
     """Read an image from the bytes of its file, as `read` does, of some formats and of at most so many pixels."""

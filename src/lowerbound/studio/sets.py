@@ -1,6 +1,7 @@
 """Sets of runs that differ in β, and the run that a tour begins with: chosen from the runs' small files."""
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -27,12 +28,15 @@ def betas(shelf: Shelf, chosen: Shelved) -> dict[str, Any]:
     alike = [(one, line) for one, line in there if _comparable(line, mine)]
     same = _without_beta(chosen)
     strict = [(one, line) for one, line in alike if _without_beta(one) == same]
-    several = lambda some: len({line["beta"] for _, line in some}) > 1  # noqa: E731
-    found = alike if several(alike) and not several(strict) else strict
+    found = alike if _several(alike) and not _several(strict) else strict
     rows = sorted((_row(*pair) for pair in found), key=lambda row: (row["beta"], row["id"] != chosen.id))
     kept = [row for i, row in enumerate(rows) if i == 0 or row["beta"] != rows[i - 1]["beta"]]
     form = Form(data=_data(chosen), range="0.1..20", epochs=1.0)
     return {"runs": kept, "alike": found is strict, "form": asdict(form), "command": form.command(None)}
+
+
+def _several(some: list[tuple[Shelved, dict[str, Any]]]) -> bool:
+    return len({line["beta"] for _, line in some}) > 1
 
 
 def _comparable(line: dict[str, Any], mine: dict[str, Any]) -> bool:
@@ -71,10 +75,13 @@ def _data(shelved: Shelved) -> str:
 def teacher(shelf: Shelf) -> str | None:
     """Choose the run that a tour begins with; None where there is none."""
     some = [(one, line) for one in shelf.runs() if _teaches(line := shelf.line(one)) and _gaussian(one)]
-    alone = {one.id: sum(_comparable(other, line) for _, other in some) < 2 for one, line in some}
-    # one of a set first, β near 1, then the highest elbo
-    some.sort(key=lambda pair: (alone[pair[0].id], abs((pair[1]["beta"] or 0) - 1), -(pair[1]["elbo"] or 0)))
-    return some[0][0].id if some else None
+    alike = Counter(_without_beta(one) for one, _ in some)
+
+    def rank(pair: tuple[Shelved, dict[str, Any]]) -> tuple[bool, float, float]:  # in a set, β near 1, the highest elbo
+        one, line = pair
+        return alike[_without_beta(one)] < 2, abs((line["beta"] or 0) - 1), -(line["elbo"] or 0)
+
+    return min(some, key=rank)[0].id if some else None
 
 
 def _teaches(line: dict[str, Any]) -> bool:

@@ -27,9 +27,7 @@ class Drawn:
     notes: list[str]
 
 
-def drawn(
-    run: Run, file: bytes, *, invert: Literal["auto", "yes", "no"] = "auto", centre: bool = False
-) -> Drawn:
+def drawn(run: Run, file: bytes, *, invert: Literal["auto", "yes", "no"] = "auto", centre: bool = False) -> Drawn:
     """Read a picture as the images of a folder are read: grey or colour as the run's, centre crop, antialiased resize.
 
     Arguments:

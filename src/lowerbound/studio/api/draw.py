@@ -72,7 +72,8 @@ def _row(run: Run, row: int) -> tuple[Float[Tensor, "C H W"], str | None]:
     x, labels = gallery.shown(run, slice(row, row + 1))
     if not len(x):
         raise RequestError(f"There is no image {row} in the {split} split of {run.data['images'][split]}.")
-    return x[0], (named(run, labels) or [None])[0]
+    names = named(run, labels)
+    return x[0], names[0] if names else None
 
 
 def _taken(studio: Studio, opened: Opened, image: str | None, row: int | None) -> Float[Tensor, "C H W"]:

@@ -36,7 +36,7 @@ export function latents(columns) {
     more.textContent = all ? `Show the ${FIRST} that say most` : `Show all ${count}`;
   }
   const table = h("table", { class: "latents" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Latent"), columns.map(({ name, figure }) => h("th", { scope: "col", ...(figure ? { class: "figure" } : {}) }, name)))), rows);
-  return Object.assign(h("div", { class: "wide" }, table, more), { show });
+  return Object.assign(h("div", {}, h("div", { class: "wide", role: "group", tabindex: 0, "aria-label": "The latents, in a table" }, table), more), { show });
 }
 
 export const SPREAD = { name: "μ ± σ, from −4 to 4", cell: ({ mu, sigma }, i) => track(mu[i], sigma[i]) };

@@ -48,9 +48,16 @@ function page(run, info, state, signal) {
     fill(wrong);
     seen.hidden = false;
     hint.hidden = true;
-    if (!it.board.drawing) nearest({ z: next.mu });
+    if (!it.board.drawing) nearest(next.mu);
   }, failed);
-  const nearest = newest(({ z }) => post(`/api/runs/${run}/nearest`, { z, number: 8 }, signal), (next) => fill(near, neighbours(next, info, it)), (error) => fill(near, h("p", { class: "note" }, error.message)));
+  const nearest = newest(look, (next) => fill(near, neighbours(next, info, it)), (error) => fill(near, h("p", { class: "note" }, error.message)));
+  async function look(z) {
+    for (;;) {
+      const answer = await post(`/api/runs/${run}/nearest`, { z, number: 8 }, signal);
+      if (answer.ready !== false) return answer;
+      fill(near, busy(`${answer.words} … ${number(answer.done, 0)} of ${number(answer.of, 0)}`)); // in short turns, between which others are answered
+    }
+  }
 
   function failed(error) {
     if (error.status === 404 && current && missed++ < 2) return it.again(); // newer pictures took its place

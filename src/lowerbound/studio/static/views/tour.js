@@ -58,10 +58,12 @@ function tour({ line, info, no }, run, state, signal) {
   const it = subject(run, info, { state, signal, failed, changed: (next) => {
     picture = next;
     aside.hidden = !next;
+    lacking.hidden = next !== null || now.step === 1;
     if (next) update();
   } });
   const small = images("Your picture", { scale: Math.max(1, Math.floor(84 / info.width)) });
   const aside = h("div", { class: "tour-aside", hidden: true }, small, h("span", { class: "note" }, "your picture"));
+  const lacking = h("p", { class: "problem", hidden: true }, "There is no picture yet: go back to step 1 and draw one.");
   const tools = {
     again() { now.seed = (now.seed + 1) % 2 ** 31; remember({ seed: now.seed }); update(); },
     stretch(value) { now.strength = value; remember({ strength: value === 1 ? null : value }); update(); },
@@ -75,10 +77,12 @@ function tour({ line, info, no }, run, state, signal) {
     now.step = step;
     remember({ step: step === 1 ? null : step });
     const { title, make } = STEPS[step - 1];
+    shown?.close?.();
     shown = make({ run, info, state, signal, tools, easel: it.element, count: line.latents, current: () => picture, again: it.again });
     const heading = h("h2", { tabindex: -1 }, title);
     fill(place, h("div", { class: "tour-head" }, heading, step === 1 ? null : aside),
-      picture || step === 1 ? null : h("p", { class: "problem" }, "There is no picture yet: go back to step 1 and draw one."), shown.element);
+      lacking, shown.element);
+    lacking.hidden = step === 1 || picture !== null;
     fill(bar, STEPS.map(({ name }, i) => h("li", {}, h("button", { type: "button", class: "quiet", "aria-current": i + 1 === step ? "step" : undefined, onclick: () => go(i + 1) }, `${i + 1} ${name}`))));
     back.disabled = step === 1;
     next.disabled = step === STEPS.length;
@@ -95,7 +99,9 @@ function tour({ line, info, no }, run, state, signal) {
     event.preventDefault();
     go(now.step + way);
   }, { signal });
+  signal.addEventListener("abort", () => shown?.close?.());
   go(now.step, false);
+  lacking.hidden = true; // until it is known what there is
   it.start().catch(failed);
   return [top, h("p", { class: "note" }, "What a variational autoencoder does, on your own drawing. The arrow keys ← and → turn the pages."), bar, wrong, place, h("div", { class: "row tour-turn" }, back, next)];
 }

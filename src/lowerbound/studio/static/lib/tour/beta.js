@@ -15,7 +15,7 @@ export function sweep({ run, info, state, signal, current, again }) {
   const place = h("div", {}, busy("Looking for runs that differ in β …"));
   const element = [
     h("p", {}, "Training weighs the two costs: β says how many nats of distortion one nat of rate may cost. With a small β it is cheap to say much, and the picture comes back well. With a large β every word is dear: dials fall silent one after the other, until the code says nothing at all and every picture comes back as the same grey cloud. That is called posterior collapse."),
-    h("div", { class: "formulas", role: "group", "aria-label": "The formula" }, formula("loss = distortion + β · rate")),
+    h("div", { class: "formulas", role: "group", tabindex: 0, "aria-label": "The formula" }, formula("loss = distortion + β · rate")),
     place,
   ];
   let shown = null;

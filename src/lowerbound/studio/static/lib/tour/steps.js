@@ -1,13 +1,14 @@
 // The steps of the tour: what each says, its formulas, and what it shows of the walk {picture, mu, sigma, eps, z, image, …}.
 
 import { fill, h, number } from "../dom.js";
+import { latentMap } from "../map.js";
 import { formula } from "../math.js";
 import { images, picture, slider } from "../parts.js";
 import { EPS, MU, NOISE, PLACED, RATE, RATES, SIGMA, SPREAD, Z, costs, latents } from "../posterior.js";
 import { sweep } from "./beta.js";
 
 const p = (...children) => h("p", {}, children);
-const formulas = (...texts) => h("div", { class: "formulas", role: "group", "aria-label": "The formula" }, texts.map((text) => formula(text)));
+const formulas = (...texts) => h("div", { class: "formulas", role: "group", tabindex: 0, "aria-label": "The formula" }, texts.map((text) => formula(text)));
 const shown = (name, width, pixels = 168) => images(name, { scale: Math.max(1, Math.floor(pixels / width)) });
 
 /** The buttons that draw ε anew, and the slider that stretches it. */
@@ -33,15 +34,21 @@ export const STEPS = [
   },
   {
     name: "Encode", title: "2. Encode: what the model makes of it",
-    make({ count }) {
+    make({ run, count }) {
       const bars = latents([SPREAD, MU, SIGMA]);
+      const map = count === 2 ? latentMap(run) : null;
       return {
         element: [
           p(`A network, the encoder, looks at your picture and sums it up in ${count} numbers, the latents. Think of them as dials, for slant or for thickness: what each is for, the model has found out by itself.`),
           p("It does not name one setting for a dial but a range. μ is its middle, the best guess. σ is its width: the smaller, the surer. A dial at μ = 0 with σ = 1 says nothing about your picture, since without looking the model would have guessed just that."),
           formulas("q ( z | x ) = N ( μ , σ^2 )", "σ = exp( ½ log σ^2 )"), bars,
+          map && [h("h3", {}, "On the map of both latents"), p("Each point is an image that the model was not trained on. The cross is μ of your picture, the ellipse its σ."), map],
         ],
-        draw: bars.show,
+        draw(found) {
+          bars.show(found);
+          map?.posterior({ mu: found.mu, sigma: found.sigma, name: "yours" });
+        },
+        close: () => map?.close(),
       };
     },
   },
@@ -65,7 +72,7 @@ export const STEPS = [
       const bars = latents([PLACED, MU, SIGMA, EPS, Z]);
       return {
         element: [
-          p("The dials are set: each to its middle, moved by its chance times its width. Where the model is sure, chance does little. That setting is the code, z: the second mark on each line."),
+          p("The dials are set: each to its middle, moved by its chance times its width. Where the model is sure, chance does little. That setting is the code, z: the second mark on each line, in another colour."),
           p("The slider stretches the chance: at 0 the code is the middle itself, at 2 it strays twice as far as it should."),
           formulas("z = μ + σ ⊙ ε"), chance(tools), bars,
         ],
