@@ -7,12 +7,12 @@ import { X } from "./course.js";
 const BETA = ["beta", "capacity", "gamma", "lambda"];
 const SIGN = { beta: "β", capacity: "C", gamma: "γ", lambda: "λ", lr: "learning rate" };
 const MAIN = [
-  { title: "elbo", names: ["elbo", "bound"], help: "A lower bound of log p(x): higher is better" },
-  { title: "distortion", names: ["distortion"], help: "What the reconstruction misses: lower is better" },
-  { title: "rate", names: ["rate"], right: BETA, help: "KL of the posterior from the prior: what the code tells about the image" },
+  { title: "elbo", names: ["elbo", "bound"], help: "The lower bound: higher is better" },
+  { title: "distortion", names: ["distortion"], help: "What the decoded image misses" },
+  { title: "rate", names: ["rate"], right: BETA, help: "What the code tells of the image" },
 ];
 const FOLDED = [
-  { title: "learning rate", names: ["lr"], unit: "" },
+  { title: "learning rate", names: ["lr"], unit: "", exact: true },
   { title: "norm of the gradient", names: ["gradient", "gradient_max"], unit: "", log: true },
 ];
 const KNOWN = [...MAIN, ...FOLDED].flatMap(({ names, right = [] }) => [...names, ...right]);
@@ -72,12 +72,14 @@ export function curves() {
   };
 }
 
-function seriesOf({ names, right = [] }, course, { x, smooth }) {
+function seriesOf({ names, right = [], exact }, course, { x, smooth: asked }) {
+  const smooth = exact ? 0 : asked;
   const found = [];
   const add = (name, split, more) => {
     const { x: at, y } = course.series(name, split, x);
     if (!at.length) return;
-    const label = `${SIGN[name] ?? name.replaceAll("_", " ")}${more.axis ? "" : `, ${split}`}`;
+    const words = SIGN[name] ?? name.replaceAll("_", " ");
+    const label = more.axis ? words : names.length > 1 ? `${words}, ${split}` : split;
     if (smooth && split === "train" && !more.axis) found.push({ name: label, x: at, y, faint: true, colour: more.colour });
     found.push({ name: label, x: at, y: split === "train" && !more.axis ? smoothed(y, smooth) : y, marked: split === "validation", ...more });
   };

@@ -28,8 +28,8 @@ export function film(run, summary, chosen, signal) {
   const following = h("label", { class: "choice" }, box, "follow the training");
   const take = h("button", { type: "button", class: "quiet", onclick: async () => save(await canvas.blob(), `${summary.name.replaceAll("/", "-")}-step-${frames[at].step}.png`) }, "Save PNG");
   const none = h("p", { class: "note" });
-  const shown = h("figure", { hidden: true }, h("div", { class: "sheet" }, canvas),
-    h("figcaption", {}, h("span", {}, `Three rows: ${ROWS.join(", ")} of the same latents`), take));
+  const shown = h("figure", { hidden: true }, h("div", { class: "sheet", tabindex: 0, role: "group", "aria-label": "Pictures, of which a narrow screen shows a part" }, canvas),
+    h("figcaption", {}, h("span", {}, "Three rows: held-out images, their reconstructions, and what the same latents, drawn from the prior, decode to"), take));
   const bar = h("div", { class: "row film-bar", hidden: true }, play, place, told, following);
   fill(root, h("h2", {}, "As it learns"), none, shown, bar);
 
