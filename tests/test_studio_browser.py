@@ -1,0 +1,237 @@
+"""The studio as a person uses it: in a real browser, with the mouse, from the first training to the last picture."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lowerbound.run import Run
+from realbrowser import Server, browser, needed, until
+
+pytestmark = needed
+
+
+def free_port() -> int:
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        port: int = place.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("studio") / "runs"
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    with Server(folder, free_port()) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def page(server: Server) -> Iterator[Any]:
+    """One browser for all: the tests below are the chapters of one visit."""
+    with browser(viewport={"width": 1280, "height": 900}, accept_downloads=True) as one:
+        one.goto(server.start())
+        yield one
+
+
+def pixels(page: Any, selector: str) -> str:
+    """What a canvas shows, as text that can be compared."""
+    found: str = page.eval_on_selector(selector, "canvas => canvas.toDataURL()")
+    return found
+
+
+def here(page: Any) -> str:
+    """The address, asked of the page: a view changes it without a navigation."""
+    found: str = page.evaluate("location.href")
+    return found
+
+
+def other(page: Any, selector: str, before: str) -> str:
+    """Wait until a canvas shows something else than before."""
+    until(lambda: pixels(page, selector) != before)
+    return pixels(page, selector)
+
+
+def tab(page: Any, name: str) -> None:
+    page.get_by_role("navigation", name="This run").get_by_role("link", name=name).click()
+
+
+def downloaded(page: Any, click: Any) -> Path:
+    with page.expect_download() as waiting:
+        click()
+    path: Path = waiting.value.path()
+    return path
+
+
+def png_of(page: Any, figure: Any) -> bool:
+    """Whether a figure's button saves a PNG."""
+    path = downloaded(page, figure.get_by_role("button", name="Save PNG").first.click)
+    return path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_model_is_trained_from_the_form_and_watched(page: Any, folder: Path) -> None:
+    page.get_by_role("link", name="Train", exact=True).click()
+    page.get_by_label("Data", exact=True).select_option("digits")
+    page.get_by_label("Epochs", exact=True).fill("12")
+    page.get_by_label("Latents", exact=True).fill("4")
+    page.get_by_label("Name", exact=True).fill("first")
+    page.get_by_text("lowerbound train digits").first.wait_for()
+    start = page.get_by_role("button", name="Start training")
+    until(start.is_enabled)
+    start.click()
+    page.wait_for_url("**/#/watch/**")
+    chart = "document.querySelector('.js-plotly-plot')?.data?.[0]?.x?.length ?? 0"
+    until(lambda: page.evaluate(chart) > 0)
+    before = page.evaluate(chart)
+    until(lambda: page.evaluate(chart) > before)  # the curve grows while one looks
+    page.locator(".state.finished").wait_for(timeout=120_000)
+    assert Run.open(folder / "first").spec["latents"] == 4
+
+
+DECODED = ".explore canvas.pixels"
+
+
+def test_a_slider_and_the_map_change_what_is_decoded(page: Any) -> None:
+    tab(page, "Explore")
+    page.locator(DECODED).wait_for()
+    slider = page.locator(".latents input[type=range]").first
+    before = pixels(page, DECODED)
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2, steps=5)
+    page.mouse.up()
+    moved = other(page, DECODED, before)
+    until(lambda: "z=" in here(page))
+    stage = page.locator(".map-stage")
+    stage.scroll_into_view_if_needed()
+    page.locator(".map-class").first.wait_for()
+    box = stage.bounding_box()
+    for x, y in ((0.3, 0.4), (0.7, 0.6)):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
+        moved = other(page, DECODED, moved)
+
+
+def test_two_anchors_make_a_way_that_plays(page: Any) -> None:
+    stage = page.locator(".map-stage")
+    for x, y in ((0.35, 0.35), (0.65, 0.7)):
+        box = stage.bounding_box()
+        before = page.locator(".anchors li").count()
+        page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        until(lambda before=before: page.locator(".anchors li").count() == before + 1)
+    film = page.locator("canvas.film")
+    film.wait_for()
+    before = pixels(page, "canvas.film")
+    if page.get_by_role("button", name="Play", exact=True).is_visible():
+        page.get_by_role("button", name="Play", exact=True).click()
+    other(page, "canvas.film", before)
+    page.get_by_role("button", name="Pause", exact=True).click()
+    gif = downloaded(page, page.get_by_role("button", name="Save GIF").click)
+    assert gif.read_bytes()[:6] == b"GIF89a"
+    assert png_of(page, page.locator(".explore figure").first)
+
+
+def test_reload_keeps_the_view(page: Any) -> None:
+    until(lambda: "anchors=" in here(page))
+    page.wait_for_timeout(500)  # the newest place comes into the URL once one rests
+    address, values = here(page), page.eval_on_selector_all(".latents input", "all => all.map(one => one.value)")
+    page.reload()
+    page.locator(DECODED).wait_for()
+    assert here(page) == address
+    assert page.locator(".anchors li").count() == 2
+    kept = page.eval_on_selector_all(".latents input", "all => all.map(one => one.value)")
+    assert [float(value) for value in kept] == pytest.approx([float(value) for value in values], abs=0.06)
+
+
+def test_a_digit_is_drawn_and_its_missing_part_filled_in(page: Any) -> None:
+    tab(page, "Draw")
+    easel = page.locator("canvas.easel-ink")
+    easel.wait_for()
+    box = easel.bounding_box()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.15 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.85 * box["height"], steps=8)
+    page.mouse.up()
+    page.get_by_role("img", name="Its reconstruction").wait_for()
+    page.get_by_label("Hide the").select_option("left")
+    fill = page.get_by_role("button", name="Fill in", exact=True)
+    until(fill.is_enabled)
+    fill.click()
+    page.get_by_role("img", name="Five completions").wait_for()
+    page.get_by_text("of the proposals were accepted").wait_for()
+    assert png_of(page, page.locator("figure", has_text="completions"))
+
+
+def test_codes_and_report_are_taken_away(page: Any) -> None:
+    page.locator("details.take summary").click()
+    codes = downloaded(page, page.get_by_role("button", name="The codes of the test split, as CSV").click)
+    head, *rows = codes.read_text().splitlines()
+    assert "z0" in head
+    assert len(rows) > 100
+    with page.context.expect_page() as waiting:
+        page.get_by_role("link", name="The report").click()
+    report = waiting.value
+    report.get_by_role("heading").first.wait_for()
+    assert "elbo" in report.content()
+    report.close()
+    page.keyboard.press("Escape")
+
+
+def test_the_studio_ends_and_comes_back_and_trainings_go_on(page: Any, server: Server, folder: Path) -> None:
+    page.get_by_role("link", name="Train", exact=True).click()
+    page.get_by_label("Data", exact=True).select_option("digits")
+    page.get_by_label("Epochs", exact=True).fill("40")
+    page.get_by_label("Name", exact=True).fill("second")
+    start = page.get_by_role("button", name="Start training")
+    until(start.is_enabled)
+    start.click()
+    page.wait_for_url("**/#/watch/**")
+    address = here(page)
+    server.kill()
+    page.get_by_text("The studio has ended").wait_for()
+    link = server.start()
+    page.get_by_text("was started anew").wait_for()
+    with page.context.expect_page() as waiting:
+        page.evaluate("link => window.open(link, '_blank', 'noopener')", link)
+    waiting.value.wait_for_url(address)  # the new tab comes to the view that was open,
+    waiting.value.close()
+    page.locator("#banner").wait_for(state="hidden")  # and the old one comes back by itself
+    assert here(page) == address
+    until(lambda: Run.open(folder / "second").finished, 120)
+    page.locator(".state.finished").wait_for()
+
+
+SERIOUS = ("serious", "critical")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_view_is_readable_by_everyone(page: Any, scheme: str, width: int) -> None:
+    """axe-core finds no serious problem, and nothing is wider than the screen."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    run = page.evaluate("fetch('/api/runs').then(r => r.json()).then(found => found.runs.map(run => run.id))")
+    views = [
+        "runs",
+        "train",
+        f"compare?runs={','.join(run)}",
+        *(f"{view}/{run[0]}" for view in ("watch", "explore", "draw", "tour")),
+    ]
+    for view in views:
+        page.evaluate("view => { location.hash = `#/${view}` }", view)
+        page.locator("main h1").first.wait_for()
+        until(lambda: page.locator("main .busy").count() == 0)
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"{view} is {wide} pixels wider than a screen of {width}"
+        found = Axe().run(page).response["violations"]
+        serious = [
+            (one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found if one["impact"] in SERIOUS
+        ]
+        assert serious == [], view
