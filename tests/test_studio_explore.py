@@ -1,10 +1,12 @@
 """The studio's view of a trained model."""
 
+import asyncio
 import base64
 import io
 import json
 import shlex
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from starlette.testclient import TestClient
 import lowerbound
 from lowerbound import cli, explore, gallery
 from lowerbound.studio.app import application
+from lowerbound.studio.command import bound
 from lowerbound.studio.state import Studio
 from studiopage import id_of, visitor
 
@@ -224,8 +227,10 @@ def test_vectors_are_told_in_numbers(client: TestClient) -> None:
     assert "no picture" in asked(client, "moons", "way.gif", 400, anchors=[[0.0], [1.0]])["error"]
 
 
-def test_a_model_whose_data_are_gone_still_decodes(tmp_path: Path) -> None:
-    lowerbound.fit(torch.rand(80, 1, 4, 6), epochs=1, out=tmp_path / "mine", progress=False)
+def test_a_model_whose_data_are_gone_and_more_pixels_than_an_answer_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lowerbound.fit(torch.rand(20, 1, 4, 6), epochs=1, latents=2, out=tmp_path / "mine", progress=False)
     with visitor(tmp_path) as client:
         found = told(client, "mine")
         assert "given in Python" in found["missing"]
@@ -233,11 +238,28 @@ def test_a_model_whose_data_are_gone_still_decodes(tmp_path: Path) -> None:
         z = found["centre"]
         assert asked(client, "mine", "decode", z=[z])["width"] == 6
         assert "given in Python" in asked(client, "mine", "nearest", 400, z=z)["error"]
+        assert asked(client, "mine", "way", anchors=[z, [1.0, 1.0]], steps=3)["count"] == 3
+        monkeypatch.setattr("lowerbound.studio.api.explore.SHEET", 100)
+        refused = asked(client, "mine", "way", 400, anchors=[z, [1.0, 1.0]], steps=5)
+        assert "too many at once: 4 can be shown" in refused["error"]
 
 
-def test_more_pixels_than_an_answer_holds_are_refused_in_words(tmp_path: Path) -> None:
-    lowerbound.fit(torch.rand(20, 1, 128, 128), epochs=1, latents=2, out=tmp_path / "large", progress=False)
-    with visitor(tmp_path) as client:
-        assert asked(client, "large", "way", anchors=[[0.0, 0.0], [1.0, 1.0]], steps=3)["count"] == 3
-        refused = asked(client, "large", "way", 400, anchors=[[0.0, 0.0], [1.0, 1.0]] * 8, steps=60)
-        assert "too many at once: 256 can be shown" in refused["error"]
+def test_answers_are_not_held_back_for_40_ms() -> None:
+    """Nagle's algorithm waits for the acknowledgement of an answer's head before its body is sent."""
+
+    async def nodelay(place: socket.socket) -> int:
+        kept: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def came(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            kept.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(came, sock=place):
+            _, writer = await asyncio.open_connection(*place.getsockname())
+            found = await kept
+            writer.close()
+            await writer.wait_closed()
+            return found
+
+    with bound(None) as place:
+        assert asyncio.run(nodelay(place)) == 1

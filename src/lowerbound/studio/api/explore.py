@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lowerbound import explore, gallery
 from lowerbound.errors import LowerboundError
-from lowerbound.run import Run, program
+from lowerbound.run import Run, noun, program
 from lowerbound.studio import pictures
 from lowerbound.studio.limits import (
     SHEET,
@@ -31,6 +31,8 @@ from lowerbound.studio.limits import (
 from lowerbound.studio.route import RequestError, get, post
 from lowerbound.studio.state import Studio
 
+ROUNDING = 1e-3  # of codes in a link
+
 
 @get("/api/runs/{run}/model", model=True)
 def model(studio: Studio, run: Id) -> dict[str, Any]:
@@ -49,6 +51,7 @@ def model(studio: Studio, run: Id) -> dict[str, Any]:
         "centre": _centre(found),
         "shape": found.data["shape"],
         "picture": gallery.is_image(found),
+        "noun": noun(found.data["shape"]),
         "split": split,
         "rows": 0 if missing else found.data["images"][split],
         "missing": missing,
@@ -68,9 +71,10 @@ def _missing(run: Run) -> str | None:
 def _centre(run: Run) -> list[float] | None:
     """Give the prior's middle, or None where it has none."""
     try:
-        return rounded(gallery.origin(run))
+        middle: list[float] = rounded(gallery.origin(run))
     except LowerboundError:
         return None
+    return middle
 
 
 @post("/api/runs/{run}/decode", model=True)
@@ -86,7 +90,8 @@ def start(studio: Studio, run: Id, image: Row) -> dict[str, Any]:
     found = studio.opened(run).run
     z = gallery.origin(found, image)
     x, labels = gallery.shown(found, slice(image, image + 1))
-    return {"z": rounded(z), **shown(found, x), "label": (named(found, labels) or [None])[0]}
+    known = named(found, labels)
+    return {"z": rounded(z), **shown(found, x), "label": known[0] if known else None}
 
 
 @post("/api/runs/{run}/sample", model=True)
@@ -149,7 +154,7 @@ def _walked(run: Run, anchors: list[list[float]], steps: int, kind: Path) -> tup
 def _walk(run: Run, anchors: list[list[float]], rows: list[int | None], steps: int, kind: Path) -> str:
     """Write the command of a walk between two held-out images, or else the lines of Python."""
     path = str(run.path)
-    if len(anchors) == 2 and len(rows) == 2 and None not in rows and gallery.is_image(run):
+    if _are_codes(run, anchors, rows):
         ends = f"--start {rows[0]} --end {rows[1]} --steps {steps} --kind {kind}"
         return f"{program()} interpolate {shlex.quote(path)} {ends}"
     z = ", ".join(f"[{', '.join(str(float(value)) for value in row)}]" for row in anchors)
@@ -158,6 +163,15 @@ def _walk(run: Run, anchors: list[list[float]], rows: list[int | None], steps: i
         f"run = lowerbound.load({path!r}); z = torch.tensor([{z}]); "
         f"x = explore.decode(run.model, explore.way(z, {steps}, {kind!r}))"
     )
+
+
+def _are_codes(run: Run, anchors: list[list[float]], rows: list[int | None]) -> bool:
+    """Check that two anchors are the codes of two held-out images still: a link may be older than the weights."""
+    known = [row for row in rows if row is not None]
+    if not (len(anchors) == len(rows) == len(known) == 2 and gallery.is_image(run)):
+        return False
+    codes = torch.stack([gallery.origin(run, row) for row in known])
+    return torch.allclose(codes.cpu(), torch.tensor(anchors), rtol=0, atol=ROUNDING)
 
 
 @post("/api/runs/{run}/nearest", model=True)

@@ -1,5 +1,5 @@
 // The view and its state stand in the URL, after the #: a link brings both back.
-//   #/explore/0123456789ab?z=0,1.5,0&plane=pca
+//   #/explore/0123456789ab?z=1x1.5&plane=pca
 
 const KEPT = "lowerbound.address";
 

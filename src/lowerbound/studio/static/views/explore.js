@@ -58,7 +58,7 @@ function page({ state }, { run, model, z }, signal) {
   show.now();
   map?.here(at.z);
   return [head(run, "explore"), h("div", { class: "explore" },
-    h("div", { class: "seen" }, show.element),
+    h("div", { class: model.picture ? "seen pictured" : "seen" }, show.element),
     h("div", { class: "set" }, h("h2", {}, "Latents"), begin(run, model, at, signal), sliders(model, at, { focused: (latent) => row?.focus_(latent) })),
     map ? h("div", { class: "over" }, h("h2", {}, "Map"), map) : null),
   row, anchors, samples(run, model, at, state, signal), nearest(run, model, at, state, signal)];
@@ -69,14 +69,13 @@ function decoded(run, model, at, signal) {
   const wrong = h("div", {});
   const told = h("p", { class: "note value" });
   const scale = Math.max(1, Math.ceil(SIZE / Math.max(...model.shape.slice(-2))));
-  const canvas = model.picture ? images("The image that z decodes to", { scale }) : h("div", { class: "wide", tabindex: 0, "aria-label": "What z decodes to" });
+  const canvas = model.picture ? images("The image that z decodes to", { scale }) : h("div", { class: "wide", role: "group", tabindex: 0, "aria-label": "What z decodes to" });
   const draw = (found) => (model.picture ? canvas.draw(found) : fill(canvas, table(found.numbers[0])));
   let here = null;
   const ask = newest((z) => post(`/api/runs/${run.id}/decode`, { z: [z] }, signal), async (found, z) => {
     here = { found, z };
     fill(wrong);
     await draw(found);
-    canvas.dispatchEvent(new CustomEvent("decoded", { bubbles: true }));
   }, (error) => fill(wrong, problem(error)));
   if (model.picture) readout(canvas, scale, told);
   const words = h("span", {}, `z decodes to this: the mean of p(x|z), from the ${model.note}.`);
@@ -99,11 +98,10 @@ const table = (numbers) => h("table", {}, h("tbody", {}, numbers.map((value, i) 
 
 /** Tell the value of the pixel under the pointer. */
 function readout(canvas, scale, told) {
-  const cell = scale + 0; // one image: no gap
   canvas.addEventListener("pointermove", (event) => {
     const ratio = canvas.width / canvas.clientWidth;
-    const [x, y] = [event.offsetX, event.offsetY].map((value) => Math.floor((value * ratio) / cell));
-    const [r, g, b] = canvas.getContext("2d").getImageData(x * cell, y * cell, 1, 1).data;
+    const [x, y] = [event.offsetX, event.offsetY].map((value) => Math.floor((value * ratio) / scale));
+    const [r, g, b] = canvas.getContext("2d").getImageData(x * scale, y * scale, 1, 1).data;
     const value = r === g && g === b ? (r / 255).toFixed(2) : [r, g, b].map((one) => (one / 255).toFixed(2)).join(", ");
     told.textContent = `row ${y}, column ${x}: ${value}`;
   });
@@ -113,7 +111,8 @@ function readout(canvas, scale, told) {
 /** Where to start from: a held-out image, a new sample, the prior's middle. */
 function begin(run, model, at, signal) {
   const wrong = h("div", {});
-  const row = h("input", { type: "number", min: 0, max: Math.max(0, model.rows - 1), step: 1, value: at.row ?? 0, "aria-label": `Row of the ${model.split} image` });
+  const one = `${model.split} ${model.noun.slice(0, -1)}`;
+  const row = h("input", { type: "number", min: 0, max: Math.max(0, model.rows - 1), step: 1, value: at.row ?? 0, "aria-label": `Row of the ${one}` });
   const attempt = (work) => async (event) => {
     event.preventDefault();
     fill(wrong);
@@ -126,7 +125,7 @@ function begin(run, model, at, signal) {
   const image = attempt(async () => {
     const found = await get(`/api/runs/${run.id}/start`, { image: Math.max(0, Math.round(row.valueAsNumber) || 0) }, signal);
     at.set(found.z, { row: row.valueAsNumber });
-    say(`At ${model.split} image ${row.value}${found.label ? `, ${found.label}` : ""}`);
+    say(`At ${one} ${row.value}${found.label ? `, ${found.label}` : ""}`);
   });
   const sample = attempt(async () => {
     const found = await post(`/api/runs/${run.id}/sample`, { number: 1, seed: Math.floor(Math.random() * 2 ** 31) }, signal);
@@ -135,7 +134,7 @@ function begin(run, model, at, signal) {
   const nowhere = model.centre ? undefined : "This prior has no middle.";
   return h("form", { class: "row begin", onsubmit: image },
     h("span", { class: "note" }, "Start from"),
-    model.rows ? [h("label", { class: "choice" }, h("span", {}, `${model.split} image`), row), h("button", { type: "submit", class: "quiet" }, "Go")] : null,
+    model.rows ? [h("label", { class: "choice" }, h("span", {}, one), row), h("button", { type: "submit", class: "quiet" }, "Go")] : null,
     h("button", { type: "button", class: "quiet", onclick: sample }, "A new sample"),
     h("button", { type: "button", class: "quiet", disabled: !model.centre, title: nowhere, onclick: () => at.set(model.centre) }, "The prior’s middle"),
     wrong);

@@ -49,7 +49,8 @@ export function nearest(run, model, at, state, signal) {
   let found = null;
   const row = tiles("Near image", { pick: (i) => at.set(found.z[i], { row: found.rows[i] }) });
   const told = h("div", {});
-  const figure = picture(row, `The ${model.split} images whose codes are nearest to z, by Euclidean distance.`, `nearest-${run.name}`);
+  const words = `The ${model.split} ${model.noun} whose codes are nearest to z, by Euclidean distance.`;
+  const figure = model.picture ? picture(row, words, `nearest-${run.name}`) : h("div", {}, row, h("p", { class: "note" }, words));
   figure.hidden = true;
   const ask = newest(look, show, (error) => fill(told, problem(error)));
   async function look(z) {
@@ -65,7 +66,7 @@ export function nearest(run, model, at, state, signal) {
     figure.hidden = false;
     const label = (i) => (found.labels ? `, ${found.labels[i]}` : "");
     row.draw(found, (i) => ({
-      name: `${model.split} image ${found.rows[i]}${label(i)}, at a distance of ${number(found.distances[i])}`,
+      name: `${model.split} ${model.noun.slice(0, -1)} ${found.rows[i]}${label(i)}, at a distance of ${number(found.distances[i])}`,
       caption: `${number(found.distances[i])}${label(i)}`,
     }));
   }
@@ -79,5 +80,5 @@ export function nearest(run, model, at, state, signal) {
   const button = h("button", { type: "button", class: "plain", onclick: begin, disabled: model.rows === 0 }, "Find the nearest to z");
   at.on(settled(() => following && ask(at.z), 250, signal));
   if (following && model.rows) begin();
-  return h("section", {}, h("h2", {}, `Nearest ${model.split} images`), model.missing ? h("p", { class: "note" }, model.missing) : null, button, told, figure);
+  return h("section", {}, h("h2", {}, `Nearest ${model.split} ${model.noun}`), model.missing ? h("p", { class: "note" }, model.missing) : null, button, told, figure);
 }

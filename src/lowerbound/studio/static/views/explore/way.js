@@ -10,6 +10,7 @@ import { loaded, numbers, put, tiles } from "../../lib/tiles.js";
 
 const KINDS = { spherical: "spherical", linear: "linear" };
 const MOST = 16;
+const WORDS = "Linear is the straight line; spherical keeps the length that samples of the prior have. Choose a step, and the sliders go there.";
 
 /** Make the section; `drawn({anchors, z})` is told what a map can show. Its `pin(z, row)` adds an anchor. */
 export function way(run, model, at, state, drawn, signal) {
@@ -48,7 +49,7 @@ export function way(run, model, at, state, drawn, signal) {
 
   function listed() {
     fill(list, anchors.map(({ z, row }, i) => {
-      const name = row === null ? `Anchor ${i + 1}` : `${model.split} image ${row}`;
+      const name = row === null ? `Anchor ${i + 1}` : `${model.split} ${model.noun.slice(0, -1)} ${row}`;
       const act = (text, what, work, off = false) => h("button", { type: "button", class: "quiet", disabled: off, "aria-label": `${what} ${name}`, title: what, onclick: work }, text);
       return h("li", {},
         model.picture ? h("canvas", { class: "pixels", role: "img", "aria-label": name }) : h("code", {}, numbers(z)),
@@ -99,12 +100,12 @@ export function way(run, model, at, state, drawn, signal) {
       choice("Between them", KINDS, asked.kind, (kind) => { asked.kind = kind; change(anchors); }),
       h("label", { class: "choice" }, h("span", {}, "Steps from one to the next"), count)),
     model.picture ? film : null,
-    picture(strip, "Linear is the straight line; spherical keeps the length that samples of the prior have. Choose a step, and the sliders go there.", `way-${run.name}`),
+    model.picture ? picture(strip, WORDS, `way-${run.name}`) : [strip, h("p", { class: "note" }, WORDS)],
     same);
   film.lastChild.append(h("button", { type: "button", class: "quiet", onclick: animation }, "Save GIF"));
 
   const section = h("section", {}, h("h2", {}, "Anchors, and the way between them"),
-    h("p", { class: "note" }, "Pin where the sliders are (go to a test image, a sample, or any place first), or click on the map. Two anchors or more make a way."),
+    h("p", { class: "note" }, "Pin where the sliders are (start from a row or a sample, or go to any place first), or click on the map. Two anchors or more make a way."),
     h("div", { class: "row" }, h("button", { type: "button", onclick: () => section.pin(at.z, at.row) }, "Pin this place"),
       h("button", { type: "button", class: "quiet", onclick: () => change([]) }, "Remove all")),
     list, result, wrong);
