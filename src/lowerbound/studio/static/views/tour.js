@@ -12,17 +12,20 @@ export default {
   title: "Understand",
   show: (root, { run, state }, signal) => (run
     ? loading(root, "Opening the model …", () => opened(run, signal), (found) => tour(found, run, state, signal))
-    : loading(root, "Looking for a run to explain …", () => get("/api/tour", {}, signal), (found) => chosen(found.run, state))),
+    : loading(root, "Looking for a run to explain …", async () => {
+      const { run: first } = await get("/api/tour", {}, signal);
+      return { first, command: first ? null : (await get("/api/runs", {}, signal)).command };
+    }, (found) => chosen(found, state))),
 };
 
-function chosen(run, state) {
-  if (run) location.replace(href("tour", run, state));
+function chosen({ first, command: text }, state) {
+  if (first) location.replace(href("tour", first, state));
   return [
     h("h1", {}, "Understand"),
-    run ? null : [
+    first ? null : [
       h("p", {}, "This tour shows, on your own drawing and step by step, what a variational autoencoder does. For that it needs a trained model of images, and there is none in this folder yet."),
       h("p", {}, h("a", { class: "button", href: href("train") }, "Train one"), " It takes a minute or two, and then the tour begins here."),
-      command("lowerbound train"),
+      command(text),
     ],
   ];
 }

@@ -51,6 +51,7 @@ function none(set, signal, look) {
       clearInterval(timer);
       if (one.state === "finished") await look();
       else fill(told, problem(new Error(one.last || "The training has stopped.")));
+      start.disabled = false;
     }, AGAIN);
     signal.addEventListener("abort", () => clearInterval(timer));
   }
