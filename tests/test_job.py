@@ -118,6 +118,8 @@ def test_a_validation_that_is_not_finite_stops_the_training_and_leaves_the_last_
     with pytest.raises(DivergedError, match="Step 8: the loss and the distortion of the validation images"):
         for _ in some.steps():
             pass
+    assert some.run.read_json("diverged.json")["step"] == 8
+    assert "Step 8" in some.run.read_json("diverged.json")["error"]
     assert sorted(int(p.name) for p in some.run.checkpoints.iterdir()) == [0, 4]
     assert some.tally.best_step == 4
     assert all(math.isfinite(row["loss"]) for row in some.run.history)

@@ -19,7 +19,7 @@ from lowerbound.likelihood import Gaussian
 from lowerbound.metrics.bounds import SEED
 from lowerbound.objective import KL, Capacity, Distortion, Elbo, FreeBits, Lagging, Objective
 from lowerbound.objective.weight import Constant, Weight
-from lowerbound.run import WEIGHTS, Run, noun
+from lowerbound.run import DIVERGED, WEIGHTS, Run, noun
 from lowerbound.train import Plan, Record, State, train
 from lowerbound.vae import VAE, Model, evaluating
 
@@ -85,7 +85,8 @@ class Job:
     def steps(self) -> Generator[Record]:
         """Train to the end, giving each record after it was logged.
 
-        Closing the iterator saves a checkpoint at that step; a training that diverges leaves the last one.
+        Closing the iterator saves a checkpoint at that step; a training that diverges leaves the last one, and why it
+        ended in diverged.json.
         """
         every = self.plan.validate or math.ceil(len(self.source.train) / self.plan.batch)
         records = train(self.state, self.source, steps=self.total, batch=self.plan.batch, seed=self.run.spec["seed"])
@@ -115,6 +116,9 @@ class Job:
                     break
         except GeneratorExit:
             self.save()
+            raise
+        except DivergedError as error:
+            self.run.write_json(DIVERGED, {"step": self.state.step, "error": str(error)})
             raise
 
     def stopped_early(self) -> bool:

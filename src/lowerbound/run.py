@@ -29,6 +29,7 @@ from lowerbound.vae import Model
 WEIGHTS = "weights.safetensors"
 EVALUATION = "evaluation.json"
 FRAMES = "frames.jsonl"
+DIVERGED = "diverged.json"  # why the training ended; gone when it goes on
 LOCK = ".lock"
 PATIENCE = 0.5  # seconds: `Run.trained_by` of another process has the lock for an instant
 GROUPS = ("seeds.json", "sweep.json")  # in a folder of several runs: of several seeds, and of a sweep
@@ -179,7 +180,7 @@ class Run:
 
     def unfinish(self) -> None:
         """Take away what `finish` made of a later step, before training goes on from an earlier one."""
-        for name in ("metrics.json", WEIGHTS, EVALUATION):
+        for name in ("metrics.json", WEIGHTS, EVALUATION, DIVERGED):
             (self.path / name).unlink(missing_ok=True)
 
     def cut(self, step: int) -> None:

@@ -10,9 +10,10 @@ from typing import Any, final
 from lowerbound import begin, files, progress, recipes
 from lowerbound import spec as specs
 from lowerbound.errors import LowerboundError, StorageError
-from lowerbound.run import Run
+from lowerbound.run import DIVERGED, Run
 
-FILES = ("spec.json", "data.json", "env.json", "metrics.json", "history.jsonl", "timing.jsonl")
+FILES = ("spec.json", "data.json", "env.json", "metrics.json", "history.jsonl", "timing.jsonl", DIVERGED)
+NEEDED = FILES[:4]  # to open a run
 LARGEST = 32 << 20  # bytes of a JSON file: more than any run writes
 OWN = {"kind": "own"}
 
@@ -78,7 +79,7 @@ def _line(run: Run, pid: int | None) -> dict[str, Any]:
     line["pid"] = pid
     parts = {"spec.json": _spec, "data.json": _data, "env.json": _env}
     parts |= {"metrics.json": _metrics} if run.finished else {}
-    parts |= {"history.jsonl": _history, "timing.jsonl": _timing}
+    parts |= {"history.jsonl": _history, "timing.jsonl": _timing, DIVERGED: _diverged}
     for name, part in parts.items():
         try:
             with reading(run.path / name):
@@ -145,6 +146,12 @@ def _timing(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
     path = run.path / "timing.jsonl"
     rows = [json.loads(row) for row in files.tail(path)] if line["pid"] is not None and path.exists() else []
     return {"left": progress.left(rows, line["total"])}
+
+
+def _diverged(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
+    if line["state"] != "stopped" or not (run.path / DIVERGED).exists():
+        return {}
+    return {"state": "diverged", "why": str(run.read_json(DIVERGED)["error"])}
 
 
 def number(value: Any) -> float | None:

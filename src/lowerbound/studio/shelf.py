@@ -9,7 +9,7 @@ from typing import Any, final
 
 from lowerbound.errors import LowerboundError, StorageError
 from lowerbound.run import GROUPS, Run
-from lowerbound.studio.lines import Lines
+from lowerbound.studio.lines import NEEDED, Lines
 from lowerbound.studio.route import MissingError
 
 
@@ -89,7 +89,7 @@ class Shelf:
         """Open a run by its opaque name; raises MissingError, or what is wrong with it."""
         shelved = self.find(id)
         line = self.line(shelved)
-        if line.get("damaged", "").endswith(".json"):  # of damaged curves all others can be shown
+        if line.get("damaged") in NEEDED:  # of damaged curves all others can be shown
             raise StorageError(line["error"])
         return Run.open(shelved.path)
 

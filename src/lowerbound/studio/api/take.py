@@ -65,7 +65,7 @@ def codes(studio: Studio, run: Id, split: Split = "test") -> Response:
     """Encode every image of a split: the CSV that ``lowerbound embed`` writes."""
     found = studio.opened(run).run
     columns, _ = command.coded(found, split)
-    return _file(command.table(columns).encode(), "text/csv", f"codes-{split}.csv")
+    return _file(command.table(columns).encode(), "text/csv")
 
 
 @get("/api/runs/{run}/figures/{figure}", gives="image/png")
@@ -73,7 +73,7 @@ def figure(studio: Studio, run: Id, figure: Id) -> Response:
     """Give one of the run's pictures, by its opaque name."""
     for path in _figures(studio.shelf.open(run)):
         if opaque(path.name) == figure:
-            return _file(_bytes(path), "image/png", "figure.png")
+            return _file(_bytes(path), "image/png")
     raise MissingError("There is no such picture any more: lowerbound report makes them anew.")
 
 
@@ -82,7 +82,7 @@ def card(studio: Studio, run: Id) -> Response:
     """Give the run's model card."""
     found = studio.shelf.open(run)
     with reading(found.path / "metrics.json"):
-        return _file(card_of(found).encode("utf-8", "replace"), "text/markdown", "README.md")
+        return _file(card_of(found).encode("utf-8", "replace"), "text/markdown")
 
 
 def _figures(run: Run) -> list[Path]:
@@ -113,5 +113,6 @@ def _page(path: Path, policy: str) -> Response:
     return Response(_bytes(path), media_type="text/html", headers={"content-security-policy": policy})
 
 
-def _file(data: bytes, kind: str, name: str) -> Response:
-    return Response(data, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})
+def _file(data: bytes, kind: str) -> Response:
+    """Give a file that is saved and not shown; the page names it."""
+    return Response(data, media_type=kind, headers={"content-disposition": "attachment"})

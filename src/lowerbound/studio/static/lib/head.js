@@ -11,6 +11,7 @@ export function head(run, here) {
   return h("div", { class: "head" },
     h("div", { class: "row" }, h("h1", {}, run.name), state(run)),
     run.error ? h("p", { class: "problem" }, run.error) : h("p", { class: "note" }, facts(run)),
+    run.why ? h("p", { class: "problem" }, run.why) : null,
     run.own ? h("p", { class: "problem" }, run.own) : null,
     h("div", { class: "head-bar" }, tabs(run.id, here, href), takeAway(run)));
 }
@@ -29,7 +30,7 @@ export function facts(run) {
 
 /** A run's state: training with its progress, finished, stopped, diverged or damaged. */
 export function state(run) {
-  const word = h("span", { class: `state ${run.state}`, title: run.error }, run.state);
+  const word = h("span", { class: `state ${run.state}`, title: run.error ?? run.why }, run.state);
   if (run.state !== "training") return word;
   const [done, total] = [run.step ?? 0, run.total ?? 0];
   const told = done >= total ? "evaluating" : `step ${number(done, 0)} of ${number(total, 0)}${run.left === null || run.left === undefined ? "" : `, ${duration(run.left)} left`}`;
@@ -47,8 +48,11 @@ export function weight({ beta, reached }) {
 const short = (value) => String(Number(value.toPrecision(3))).replace("-", "−");
 
 /** Write a figure with its uncertainty. */
-export const spread = (value, error) =>
-  number(value) + (error === null || error === undefined || value === null ? "" : ` ± ${number(error)}`);
+export function spread(value, error) {
+  const known = typeof error === "number" && Number.isFinite(error);
+  const digits = known && error > 0 && error < 0.1 ? Math.min(5, 2 - Math.floor(Math.log10(error))) : 2; // as the command line
+  return number(value, digits) + (known && value !== null ? ` ± ${number(error, digits)}` : "");
+}
 
 /** Write a time in words. */
 export function duration(seconds) {

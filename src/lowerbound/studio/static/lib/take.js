@@ -6,7 +6,7 @@ import { busy, command, problem } from "./parts.js";
 
 /** Make the menu of a run. */
 export function takeAway(run) {
-  const inside = h("div", { class: "menu card" });
+  const inside = h("div", { class: "menu card", tabindex: -1 });
   const menu = h("details", { class: "take" }, h("summary", { class: "button plain" }, "Take away"), inside);
   menu.addEventListener("toggle", async () => {
     if (!menu.open) return;
@@ -16,6 +16,9 @@ export function takeAway(run) {
     } catch (error) {
       fill(inside, problem(error));
     }
+  });
+  menu.addEventListener("focusout", ({ relatedTarget: next }) => {
+    if (next && !menu.contains(next)) menu.open = false;
   });
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !menu.open) return;

@@ -36,7 +36,7 @@ export function controls(summary, { kind = "runs", changed = () => {} } = {}) {
     told.className = "note";
     const name = (verb) => [verb, h("span", { class: "unseen" }, ` ${summary.name}`)];
     const running = summary.state === "training" || summary.state === "starting";
-    const one = running ? button(name("Stop"), sure) : summary.state === "stopped" ? button(name("Resume"), () => act("resume", "Going on")) : null;
+    const one = running ? button(name("Stop"), sure) : ["stopped", "diverged"].includes(summary.state) ? button(name("Resume"), () => act("resume", "Going on")) : null;
     fill(root, one);
     if (focus === true) one?.focus();
   }

@@ -49,7 +49,7 @@ function named({ name, runs }) {
 }
 
 function differences({ differences, rows }) {
-  return h("div", { class: "wide" }, h("table", {}, h("caption", { class: "unseen" }, "How the specs differ"),
+  return h("div", { class: "wide" }, h("table", { class: "settings" }, h("caption", { class: "unseen" }, "How the specs differ"),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Setting"), rows.map(({ name }) => h("th", { scope: "col", class: "word" }, name)))),
     h("tbody", {}, Object.entries(differences).map(([key, values]) =>
       h("tr", {}, h("th", { scope: "row" }, h("code", {}, key)), values.map((text) => h("td", { class: "word" }, text)))))));

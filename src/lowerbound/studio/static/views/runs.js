@@ -186,7 +186,7 @@ function cellsOf(run) {
   const figure = (text, title) => h("td", { class: "figure", title }, text);
   const begun = time(run.when);
   return [
-    h("th", { scope: "row", class: "name" }, damaged ? run.name : h("a", { href: href(view, run.id) }, run.name), damaged ? h("div", { class: "problem why" }, run.error) : null),
+    h("th", { scope: "row", class: "name" }, damaged ? run.name : h("a", { href: href(view, run.id) }, run.name), damaged || run.why ? h("div", { class: "problem why" }, run.error ?? run.why) : null),
     h("td", {}, stateOf(run)),
     h("td", { class: "word" }, run.data ?? "–"),
     h("td", { class: "word" }, run.recipe ?? "–"),
