@@ -180,19 +180,19 @@ def ellipse(covariance: Float[Tensor, "*B 2 2"]) -> Float[Tensor, "*B 3"]:
 
 
 def bounds(
-    plane: Plane, codes: Float[Tensor, "N D"], draws: Float[Tensor, "M D"] | None = None, margin: float = 0.06
+    codes: Float[Tensor, "N 2"], draws: Float[Tensor, "M 2"] | None = None, line: bool = False, margin: float = 0.06
 ) -> Bounds:
-    """Give bounds that hold the codes, but for one in 500 on each side, and draws of the prior as well.
+    """Give bounds that hold places of codes, but for one in 500 on each side, and those of draws of the prior as well.
+
+    Of a line, y is for the eye only, and half as far as x.
 
     Example:
-        >>> plane = latents(torch.zeros(2), 0, 1)
-        >>> bounds(plane, torch.tensor([[0.0, 0.0], [1.0, 2.0]]), margin=0.0)[2:]
-        (0.0, 2.0)
+        >>> bounds(torch.tensor([[0.0, 0.0], [1.0, 2.0]]), margin=0.0)
+        (0.0, 1.0, 0.0, 2.0)
     """
-    some = [plane.project(codes)] + ([] if draws is None else [plane.project(draws)])
-    ends = torch.stack([_ends(xy) for xy in some])
+    ends = torch.stack([_ends(xy) for xy in (codes, draws) if xy is not None])
     low, high = ends[:, 0].amin(0), ends[:, 1].amax(0)
-    if isinstance(plane, Linear) and plane.line:  # y is for the eye only
+    if line:
         low[1], high[1] = -0.25 * (high[0] - low[0]), 0.25 * (high[0] - low[0])
     middle, half = (low + high) / 2, (high - low).clamp_min(1e-3 * float((high - low).max().clamp_min(1e-3))) / 2
     half = half * (1 + 2 * margin)

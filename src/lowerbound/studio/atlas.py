@@ -148,7 +148,7 @@ class Atlas:
         """Give where each code is on a plane's map; on a line, y spreads them for the eye, at random."""
         if name not in self._places:
             plane = self.plane(name)
-            xy = plane.project(self.codes.result.z).float()
+            xy = self._seen(plane).float()
             if isinstance(plane, planes.Linear) and plane.line:
                 *_, low, high = self.bounds(name)
                 with rng.noise(0, "map's spread"):
@@ -159,8 +159,12 @@ class Atlas:
     def bounds(self, name: str) -> planes.Bounds:
         """Give what a plane's map shows at first; densities reach farther, see `planes.around`."""
         plane = self.plane(name)
-        flat = isinstance(plane, planes.Linear)
-        return planes.bounds(plane, self.codes.result.z, self.reach if flat else None)
+        if not isinstance(plane, planes.Linear):
+            return planes.bounds(self._seen(plane))
+        return planes.bounds(self._seen(plane), plane.project(self.reach), plane.line)
+
+    def _seen(self, plane: planes.Plane) -> Float[Tensor, "N 2"]:
+        return plane.places if isinstance(plane, planes.Layout) else plane.project(self.codes.result.z)
 
     # densities
 
