@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 import lowerbound
 from lowerbound import begin, spec
 from lowerbound.errors import LowerboundError
+from lowerbound.studio import planning
 from lowerbound.studio.planning import Form, Planner
 from lowerbound.studio.processes import MOST, Trainings
 from studiopage import id_of, visitor
@@ -120,7 +121,6 @@ def test_a_plan_is_the_command_lines_spec(client: TestClient) -> None:
         ({"range": "0..4"}, "range", "above 0"),
         ({"range": "--x"}, "range", "no range"),
         ({"range": "0.1..4", "beta": 1.0}, "beta", "a sweep"),
-        ({"data": "/"}, "data", "too many to be read"),
         ({"name": "../x"}, "name", "letters"),
         ({"name": "-x"}, "name", "letters"),
         ({"set": ["model.posterior.net.kind=mlp", "model.posterior.net.hidden=[100000, 100000]"]}, None, "too large"),
@@ -135,6 +135,17 @@ def test_what_is_wrong_is_said_beside_its_field(
     refused = client.post("/api/trainings", json={"form": {"data": "digits", **form}})
     assert refused.status_code == 400
     assert refused.json()["error"] == found["words"]
+
+
+def test_a_folder_of_half_the_disk_is_not_read(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(4):
+        (tmp_path / "deep" / str(i)).mkdir(parents=True)
+        (tmp_path / "deep" / str(i) / "file").touch()
+    monkeypatch.setattr(planning, "FILES", 3)
+    found = plan(client, data=str(tmp_path / "deep"))["problem"]
+    assert (found["field"], "than are read for this page" in found["words"]) == ("data", True)
 
 
 def test_a_sweep_is_planned_with_all_its_values(client: TestClient) -> None:

@@ -146,7 +146,7 @@ def _look(path: Path) -> None:
         files += len(names)
         if files > FILES or time.monotonic() > end:
             raise UsageError(
-                f"data: {path} holds more than {files:,} files in its folders, too many to be read for this page. "
+                f"data: {path} holds more files, with its folders, than are read for this page ({FILES:,}). "
                 "Give the folder of the images itself, or train in a terminal: lowerbound train."
             )
 
