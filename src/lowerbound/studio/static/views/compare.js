@@ -45,7 +45,7 @@ function measured({ heads, lines, rows }) {
 /** Name a row with links to its runs. */
 function named({ name, runs }) {
   if (runs.length === 1) return h("a", { href: href("explore", runs[0].id) }, name);
-  return [name, h("span", { class: "note" }, " seeds"), runs.map(({ id, seed }) => [" ", h("a", { href: href("explore", id) }, seed)])];
+  return [name, runs.map(({ id, seed }) => [" · ", h("a", { href: href("explore", id) }, `seed ${seed}`)])];
 }
 
 function differences({ differences, rows }) {
