@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 
 import linear
 from lowerbound import explore
+from lowerbound.errors import UsageError
 from lowerbound.metrics import active_units
 
 vectors = st.lists(st.floats(-3, 3), min_size=3, max_size=3).map(lambda v: torch.tensor(v, dtype=torch.float64))
@@ -39,6 +40,31 @@ def test_interpolation_takes_a_batch() -> None:
     whole = explore.interpolate(a, b, 6)
     assert whole.shape == (4, 6, 3)
     torch.testing.assert_close(whole[2], explore.interpolate(a[2], b[2], 6))
+
+
+@pytest.mark.parametrize("kind", ["linear", "spherical"])
+def test_a_way_is_its_interpolations_one_after_the_other(kind: str) -> None:
+    anchors = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).double()
+    found = explore.way(anchors, 5, kind)  # type: ignore[arg-type]
+    assert len(found) == 13
+    for i in range(3):
+        leg = explore.interpolate(anchors[i], anchors[i + 1], 5, kind)  # type: ignore[arg-type]
+        torch.testing.assert_close(found[4 * i : 4 * i + 5], leg)
+
+
+@pytest.mark.parametrize(("anchors", "steps"), [(1, 5), (3, 1)])
+def test_a_way_needs_two_ends(anchors: int, steps: int) -> None:
+    with pytest.raises(UsageError, match="two of each"):
+        explore.way(torch.zeros(anchors, 2), steps)
+
+
+def test_the_extent_of_codes_leaves_the_outermost_out() -> None:
+    codes = torch.stack([torch.arange(1000.0), torch.arange(1000.0).flip(0) - 500], 1)
+    low, high = explore.extent(codes, 0.99)
+    assert (low.tolist(), high.tolist()) == ([5.0, -495.0], [994.0, 494.0])
+    for wrong in (torch.zeros(0, 2), torch.full((3, 2), torch.nan)):
+        with pytest.raises(UsageError, match="extent"):
+            explore.extent(wrong)
 
 
 def test_opposite_and_zero_vectors_fall_back_to_the_line() -> None:

@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 
 import lowerbound
 from lowerbound import cli, explore, gallery
+from lowerbound.metrics.aggregate import FLOOR
 from lowerbound.studio.app import application
 from lowerbound.studio.command import bound
 from lowerbound.studio.state import Studio
@@ -95,6 +96,18 @@ def test_the_sliders_come_sorted_and_reach_as_far_as_the_codes(client: TestClien
     assert found["centre"] == [0.0] * run.spec["latents"]
 
 
+def test_a_run_that_is_not_finished_is_sorted_by_its_newest_validation(tmp_path: Path, run: lowerbound.Run) -> None:
+    path = Path(shutil.copytree(run.path, tmp_path / "stopped"))
+    for name in ("metrics.json", "weights.safetensors"):
+        (path / name).unlink()
+    kl = [row for row in run.history if row["split"] == "validation"][-1]["kl_by_dim"]
+    with visitor(tmp_path) as client:
+        found = told(client, "stopped")
+        assert [one["kl"] for one in found["latents"]] == sorted(kl, reverse=True)
+        assert [one["collapsed"] for one in found["latents"]] == [nats < FLOOR for nats in sorted(kl, reverse=True)]
+        assert "not finished" in found["note"]
+
+
 def test_a_test_image_can_be_started_from(client: TestClient, run: lowerbound.Run) -> None:
     address = f"/api/runs/{id_of(client, 'digits')}/start"
     found = client.get(address, params={"image": 7}).json()
@@ -152,6 +165,8 @@ def test_a_way_between_test_images_has_a_command(client: TestClient, run: lowerb
     _, *words = shlex.split(command)
     cli.main([*words, "--out", str(tmp_path / "way.png")])
     assert (tmp_path / "way.png").exists()
+    others = asked(client, "digits", "way", anchors=anchors, rows=[4, 3])["command"]  # of weights that are others now
+    assert others.startswith("import lowerbound")
     more = asked(client, "digits", "way", anchors=[*anchors, anchors[0]], rows=[3, 4, 3])["command"]
     assert more.startswith("import lowerbound")
 
