@@ -35,7 +35,7 @@ export function follow(run, since, { rows, state, again }, signal) {
     close();
     try {
       await get("/api/alive"); // the page is told where the studio is away, and comes back by itself
-      setTimeout(open, AGAIN);
+      setTimeout(seen, AGAIN);
     } catch {
       // app.js shows the banner, and the view anew when the studio is there again
     }

@@ -78,6 +78,7 @@ function page(run, state, summary, course, signal) {
     course.read(await history(run, signal));
     draw();
     listen();
+    look(); // what cut it is a training that has begun
   }
 
   let hearing = new AbortController();
