@@ -43,7 +43,7 @@ def drawn(path: Path) -> bytes:
 
 
 def assert_same(path: Path, golden: Path) -> None:
-    """Weights, checkpoints, history, frames, figures, metrics and samples are those of the run that was never stopped."""
+    """Weights, checkpoints, history, frames, figures, metrics and samples are those of a run that was never stopped."""
     mine, theirs = ({part: tree(p / part) for part in PARTS} for p in (path, golden))
     for part in PARTS:
         assert mine[part].keys() == theirs[part].keys() != set(), part
