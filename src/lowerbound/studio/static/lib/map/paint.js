@@ -30,7 +30,6 @@ export function paintUnder(canvas, ratio, view, { density, axes, flat, line }) {
   if (density) {
     const [left, right, low, high] = density.bounds;
     const [x, y] = view.place(left, high);
-    to.imageSmoothingQuality = "high";
     to.drawImage(density.image, x, y, (right - left) * view.scale(), (high - low) * view.scale());
   }
   const names = [[axes[0], view.width - 8, view.height - 8, "right"], ...(line ? [] : [[axes[1], 8, 18, "left"]])];
