@@ -454,6 +454,17 @@ def test_the_neighbours_of_a_file_begin_with_its_own_row(
     assert other.table()[0].keys() == {"by", "image", "label", "distance"}
 
 
+def test_bits_are_compared_with_bits(tmp_path: Path) -> None:
+    """Training images of a dynamic run are grey until they are drawn; distances of bits are roots of whole numbers."""
+    options: dict[str, Any] = {"latents": 2, "progress": False, "set": ("data.binarise=dynamic", "train.epochs=1")}
+    found = lowerbound.neighbours(lowerbound.fit("digits", out=tmp_path / "r", **options), 0, k=20)
+    squares = torch.tensor(found.distances["pixels"]).square()
+    torch.testing.assert_close(squares, squares.round(), rtol=0, atol=1e-4)
+    images = torch.cat([found.data.split.images(i, i + 1) for i in found.places["pixels"]])
+    assert set(images.unique().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close((images - found.query).flatten(1).square().sum(1), squares, rtol=0, atol=1e-4)
+
+
 def test_neighbours_that_are_not_there_are_refused(run: Run, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "nine.png")
     cases: list[tuple[dict[str, Any], str]] = [

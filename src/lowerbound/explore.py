@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowerbound.errors import UsageError
-from lowerbound.vae import Model
+from lowerbound.vae import Model, evaluating
 
 BLOCK = 4096  # codes that are compared at a time
 NAN = "Some codes, or images, are not numbers, and {what}: the model gives NaN, or was given it."
@@ -20,8 +20,7 @@ def embed(
 ) -> tuple[Float[Tensor, "N D"], Int[Tensor, " N"] | None]:
     """Give the codes of a split, (N, D), and its labels, (N,), if it has them."""
     codes, labels = [], []
-    model.eval()
-    with torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         for x, y in blocks:
             codes.append(model.encode(x))
             labels.append(y)
@@ -90,8 +89,7 @@ def manifold(model: Model, side: int = 20, reach: float = 0.99) -> tuple[Float[T
 def decode(model: Model, z: Float[Tensor, "*B D"], batch: int = 500) -> Float[Tensor, "*rest"]:
     """Decode latents with any leading axes, ``batch`` at a time, without gradients."""
     flat = z.reshape(-1, z.shape[-1]).to(next(model.parameters()).device)
-    model.eval()
-    with torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         images = torch.cat([model.decode(part) for part in flat.split(batch)])
     return images.reshape(*z.shape[:-1], *images.shape[1:])
 

@@ -28,7 +28,7 @@ def held_out(run: Run) -> str:
 
 def shown(run: Run, rows: slice) -> tuple[Float[Tensor, "n *X"], Int[Tensor, " n"] | None]:
     """Give some images of the held-out split, binarised as the data are, and their labels."""
-    split = getattr(run.source, held_out(run))
+    split = run.source.part(held_out(run))
     device = next(run.model.parameters()).device
     labels = split.targets(rows.start, rows.stop)
     return split.images(rows.start, rows.stop).to(device), labels

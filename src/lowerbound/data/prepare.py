@@ -8,19 +8,18 @@ import torch
 from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
-from lowerbound.data.source import Binarise, Share, Source, Split, scaled
+from lowerbound.data.source import SEED, Binarise, Share, Source, Split, scaled
 from lowerbound.errors import DataError, UsageError, nearest
 from lowerbound.rng import BLOCK, blockwise, seed_of
 
-SEED = 0  # of everything that belongs to the data
 CHUNK = 2**22  # values converted at a time
 Images = UInt8[Tensor, "N *shape"] | Float32[Tensor, "N *shape"]
 Labels = Int64[Tensor, " N"] | None
 
 NOTES = {
     "static": "Binarised once by a fixed draw of ours (seed 0), not the file behind published static numbers.",
-    "dynamic": "Training images are binarised anew each time they are drawn; validation and test images once, "
-    "by a fixed draw of ours.",
+    "dynamic": "Training images are binarised anew each time they are drawn; what is evaluated once, by a fixed draw "
+    "of ours.",
     "threshold": "Binarised: 1 where the grey value is at least 0.5.",
 }
 

@@ -11,11 +11,12 @@ from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
 from lowerbound.errors import UsageError, nearest
-from lowerbound.rng import BLOCK, blockwise, seed_of
+from lowerbound.rng import BLOCK, blockwise, rowwise, seed_of
 
 Binarise: TypeAlias = Literal["none", "dynamic", "static", "threshold"]
 Share: TypeAlias = Annotated[int, Ge(0)] | Annotated[float, Gt(0), Lt(1)]
 SPLITS = ("train", "validation", "test")
+SEED = 0  # of everything that belongs to the data
 
 
 @lru_cache(maxsize=2)  # a batch may span two epochs; the cached tensors never leave this file uncopied
@@ -56,19 +57,29 @@ def scaled(
 @final
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Some rows of one tensor, which splits share and never copy."""
+    """Some rows of one tensor, which splits share and never copy.
+
+    Where ``drawn``, a value is the probability of a 1, and images are given as bits: each row's always the same, by a
+    fixed seed.
+    """
 
     x: UInt8[Tensor, "N *shape"] | Float32[Tensor, "N *shape"]
     rows: Int64[Tensor, " n"]
     labels: Int64[Tensor, " N"] | None = None
     factors: Int64[Tensor, "N F"] | None = None  # what made each row, where it is known; named in the source's info
+    drawn: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def images(self, start: int = 0, stop: int | None = None) -> Float32[Tensor, "n *shape"]:
         """Give the split's images [start, stop) in order, float32, bytes scaled to [0, 1]."""
-        return scaled(self.x.index_select(0, self.rows[start:stop])).contiguous()
+        rows = self.rows[start:stop]
+        x = scaled(self.x.index_select(0, rows)).contiguous()
+        if not self.drawn:
+            return x
+        u = rowwise(lambda: torch.rand(BLOCK, *self.x.shape[1:]), SEED, "binarise train", rows)
+        return (u.to(x.device) < x).float()
 
     def targets(self, start: int = 0, stop: int | None = None) -> Int64[Tensor, " n"] | None:
         """Give the labels of the images [start, stop), or None if there are none."""
@@ -120,39 +131,37 @@ class Source:
             x = (u.to(x.device) < x).float()
         return x, drawn.targets()
 
-    def blocks(
-        self, split: str, size: int = 500
-    ) -> Iterator[tuple[Float32[Tensor, "b *shape"], Int64[Tensor, " b"] | None]]:
-        """Go through every row of a split once, in order, at most ``size`` at a time: the order of evaluation.
+    def part(self, split: str) -> Split:
+        """Give a split as evaluation sees it: all of it binarised, the images of training too, once by a fixed seed.
 
-        Raises:
-            UsageError: if there is no such split, or ``size`` is not positive.
-        """
-        if split not in SPLITS:
-            raise UsageError(f"There is no split {split!r}; {nearest(split, SPLITS)}")
-        if size < 1:
-            raise UsageError(f"Blocks of {size} images: the size must be at least 1.")
-        part: Split = getattr(self, split)
-        starts = range(0, len(part), size)
-        return ((part.images(s, s + size), part.targets(s, s + size)) for s in starts)
+        With ``binarise="dynamic"`` the attribute ``train`` has grey values, of which `batch` draws anew each time.
 
-    def seen(
-        self, size: int = 500, *, seed: int = 0
-    ) -> Iterator[tuple[Float32[Tensor, "b *shape"], Int64[Tensor, " b"] | None]]:
-        """Go through every training image once as a training sees them: where they are binarised anew, by a draw.
-
-        The order is that of `blocks`, or with ``binarise="dynamic"`` that of the stream's first epoch.
+        Raises UsageError if there is no such split.
 
         Example:
             >>> from lowerbound.data import tensor
             >>> source = tensor(torch.rand(10, 1, 2, 2), binarise="dynamic", validation=0, test=0)
-            >>> sorted(set(next(source.seen())[0].flatten().tolist()))
+            >>> sorted(source.part("train").images().unique().tolist())
             [0.0, 1.0]
         """
-        if self.binarise != "dynamic":
-            return self.blocks("train", size)
-        n = len(self.train)
-        return (self.batch(s, min(size, n - s), seed=seed) for s in range(0, n, size))
+        if split not in SPLITS:
+            raise UsageError(f"There is no split {split!r}; {nearest(split, SPLITS)}")
+        part: Split = getattr(self, split)
+        return replace(part, drawn=split == "train" and self.binarise == "dynamic")
+
+    def blocks(
+        self, split: str, size: int = 500
+    ) -> Iterator[tuple[Float32[Tensor, "b *shape"], Int64[Tensor, " b"] | None]]:
+        """Go through every row of `part` once, in order, at most ``size`` at a time: the order of evaluation.
+
+        Raises:
+            UsageError: if there is no such split, or ``size`` is not positive.
+        """
+        part = self.part(split)
+        if size < 1:
+            raise UsageError(f"Blocks of {size} images: the size must be at least 1.")
+        starts = range(0, len(part), size)
+        return ((part.images(s, s + size), part.targets(s, s + size)) for s in starts)
 
     def to(self, device: str | torch.device) -> "Source":
         """Give the same data with their tensors on a device; a tensor that splits share is moved once."""

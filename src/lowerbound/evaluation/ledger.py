@@ -13,7 +13,7 @@ from lowerbound.words import with_error
 SCHEDULES = {"beta": "β", "lambda": "λ", "capacity": "C"}
 BINARISED = {
     "none": "none",
-    "dynamic": "dynamic: training images drawn anew each time, held-out ones once",
+    "dynamic": "dynamic: drawn anew each time in training, once in evaluation",
     "static": "static: drawn once",
     "threshold": "cut at ½",
 }
@@ -70,13 +70,10 @@ def _finite(found: dict[str, Any], subject: Subject) -> None:
 
 
 def _likelihood(subject: Subject) -> dict[str, Any]:
-    """Say what p(x|z) is to the pixels that were measured: a recorded note is of the held-out ones."""
+    """Say what p(x|z) is to the pixels, which is recorded where the run is finished."""
     run = subject.run
     known: dict[str, Any] = run.metrics["likelihood"] if run.finished else job.likelihood_note(run.model, run.source)
-    grey = subject.split == "train" and run.data["binarise"] == "dynamic" and known["density"]
-    if not grey:
-        return known
-    return {**known, "density": False, "note": "a cross-entropy on the grey pixels that are binarised in training"}
+    return known
 
 
 def _conventions(subject: Subject, values: dict[str, Any]) -> list[metrics.Convention]:

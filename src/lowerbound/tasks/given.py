@@ -1,7 +1,7 @@
 """The images that a task is given: a split of the run's own data, or a user's, read as the run's are."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -60,7 +60,7 @@ class Given:
 
     def rows(self, which: Any) -> "Given":
         """Keep some of the images, by their places."""
-        part = Split(self.split.x, self.split.rows[which], self.split.labels)
+        part = replace(self.split, rows=self.split.rows[which])
         return Given(self.name, part, self.files, self.classes, self.notes)
 
 
@@ -68,7 +68,7 @@ def own(run: Run, split: str) -> Given:
     """Take a split of the run's data; raises UsageError where it has no images."""
     begin.blocks(run, split)
     classes, names = (run.source.info.get(what) for what in ("classes", "names"))
-    return Given(f"the {split} split of {run.source.name}", getattr(run.source, split), names, classes)
+    return Given(f"the {split} split of {run.source.name}", run.source.part(split), names, classes)
 
 
 def given(run: Run, data: Any) -> Given:
@@ -82,7 +82,7 @@ def given(run: Run, data: Any) -> Given:
     if data is None:
         return own(run, "test")
     source = _source(run, data)
-    part = source.test if len(source.test) else source.train
+    part = source.part("test" if len(source.test) else "train")
     shape = tuple(run.data["shape"])
     if source.shape != shape:
         raise DataError(_other_shape(run, source))

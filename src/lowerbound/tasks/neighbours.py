@@ -72,8 +72,8 @@ def neighbours(
     """Find the images of a split that are nearest to one image: what ``lowerbound neighbours`` does.
 
     Distances are Euclidean: of the codes, which are the posteriors' centres (a latent that is not in use is the same
-    for all and counts for nothing), and beside them of the pixels. An image is not its own neighbour. Training images
-    that are binarised anew each time they are drawn are compared in grey, as they are stored.
+    for all and counts for nothing), and beside them of the pixels, both binarised where the data are. An image is not
+    its own neighbour.
 
     Arguments:
         run: of `lowerbound.load` or `lowerbound.fit`.

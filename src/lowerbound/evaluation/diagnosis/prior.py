@@ -61,7 +61,7 @@ def _gains(subject: Subject, needed: float) -> dict[str, dict[str, float]]:
     if not isinstance(model, VAE):
         raise UsageError("to the codes of an own model no prior can be fitted.")
     apart = -(-len(subject.source.train) // CODES)  # every so many, since data may be sorted
-    codes = after.codes_of(model, ((x[::apart], y) for x, y in subject.source.seen()))
+    codes = after.codes_of(model, ((x[::apart], y) for x, y in subject.source.blocks("train")))
     z = after.codes_of(model, subject.blocks()).draw(seed)
     own = after.log_density(model.prior, z, seed=seed).double()
     found: dict[str, dict[str, float]] = {}
