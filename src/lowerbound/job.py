@@ -16,6 +16,7 @@ from lowerbound.data import Source
 from lowerbound.errors import DivergedError
 from lowerbound.likelihood import Gaussian
 from lowerbound.metrics.bounds import SEED
+from lowerbound.metrics.support import inside
 from lowerbound.objective import KL, Capacity, Distortion, Elbo, FreeBits, Lagging, Objective
 from lowerbound.objective.weight import Constant, Weight
 from lowerbound.run import WEIGHTS, Run, noun
@@ -287,10 +288,10 @@ def likelihood_note(model: Model, source: Source) -> dict[str, Any]:
     blocks = [source.blocks(split) for split in splits]
     with evaluating(model), torch.inference_mode():  # in training batch norm would take statistics of this one image
         first, _ = next(iter(source.blocks(splits[0], 1)))
-        support = model.likelihood(model.encode(first)).support
-    with torch.inference_mode():
-        # stops at the first block that fails
-        density = all(bool(support.check(x).all()) for x, _ in itertools.chain(*blocks))
+        px = model.likelihood(model.encode(first))
+        there = (inside(px, x) for x, _ in itertools.chain(*blocks))
+        # stops at the first block that fails, or of which nothing is known
+        density = next((None if each is None else False for each in there if each is None or not each.all()), True)
     pixels = "grey pixels" if source.shape[0] == 1 else "pixels between 0 and 1"
-    note = "" if density else f"a cross-entropy on {pixels}, which is not a likelihood"
+    note = "" if density is not False else f"a cross-entropy on {pixels}, which is not a likelihood"
     return {"name": type(model.likelihood).__name__, "density": density, "note": note}

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.errors import UsageError
+from lowerbound.metrics.support import inside, support_of
 
 DENSITY = (
     "Bits per dimension are of a probability, and p(x|z) here is a density, which depends on the unit of the pixels."
@@ -44,7 +45,7 @@ def bits_per_dimension(nats: float, px: Distribution, *, width: float | None = N
         >>> round(bits_per_dimension(float(-px.log_prob(torch.zeros(1, 8, 8))), px), 4)
         8.0
     """
-    support = px.support
+    support = support_of(px)
     discrete = support is not None and support.is_discrete
     if width is not None and (discrete or not (math.isfinite(width) and width > 0)):
         raise UsageError(
@@ -65,8 +66,5 @@ def counts(px: Distribution, x: Float[Tensor, "B *X"]) -> bool:
         >>> counts(px, torch.tensor([[0.0, 1.0]])), counts(px, torch.tensor([[0.0, 0.5]]))
         (True, False)
     """
-    try:
-        support = px.support
-    except NotImplementedError:  # an own distribution need not say
-        return False
-    return support is not None and support.is_discrete and bool(support.check(x).all())
+    there, support = inside(px, x), support_of(px)
+    return there is not None and support is not None and support.is_discrete and bool(there.all())

@@ -13,8 +13,8 @@ from lowerbound import rng
 from lowerbound.dist import draw
 from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
-from lowerbound.metrics.importance import supported
 from lowerbound.metrics.refine import optimisable, refined
+from lowerbound.metrics.support import supported
 from lowerbound.metrics.weights import Estimates, known, over_images
 from lowerbound.vae import VAE, Latent, Model, Trace, evaluating
 
