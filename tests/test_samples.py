@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lowerbound import metrics
 from lowerbound.errors import UsageError
-from lowerbound.metrics import memorisation, sets
+from lowerbound.metrics import search, sets
 from lowerbound.metrics.manifolds import reach
 
 MEASURES: dict[str, Callable[[Tensor, Tensor], float]] = {
@@ -242,9 +242,9 @@ def test_neighbours_are_scikit_learns_whatever_the_blocks(monkeypatch: pytest.Mo
     x, images = normal(70, 8, 1), normal(300, 8, 2, shift=1000)  # far from 0, where products lose digits
     x = x + 1000
     distance, index = NearestNeighbors(n_neighbors=1).fit(images.numpy()).kneighbors(x.numpy())
-    for values, rows in ((memorisation.VALUES, 256), (64, 16)):
-        monkeypatch.setattr(memorisation, "VALUES", values)
-        monkeypatch.setattr(memorisation, "ROWS", rows)
+    for values, columns in ((sets.VALUES, search.COLUMNS), (32, 4)):
+        monkeypatch.setattr(sets, "VALUES", values)
+        monkeypatch.setattr(search, "COLUMNS", columns)
         found = metrics.neighbours(x, images)
         assert found.index.tolist() == index[:, 0].tolist()
         np.testing.assert_allclose(found.distance, distance[:, 0], rtol=1e-3)

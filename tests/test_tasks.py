@@ -25,6 +25,7 @@ from commandline import call, picture
 from lowerbound import explore, gibbs, likelihood, nets, oracle, posterior, prior
 from lowerbound.data import Split
 from lowerbound.errors import DataError, UsageError
+from lowerbound.metrics import search
 from lowerbound.run import Run
 from lowerbound.tasks.given import Given
 from lowerbound.tasks.impute import mask
@@ -168,7 +169,8 @@ def test_what_cannot_be_imputed_is_refused() -> None:
 # ---- neighbours
 
 
-def test_neighbours_are_those_of_all_distances() -> None:
+def test_neighbours_are_those_of_all_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "COLUMNS", 4096)
     g = torch.Generator().manual_seed(0)
     codes, query = torch.randn(9000, 3, generator=g).double(), torch.randn(4, 3, generator=g).double()
     far, rows = explore.neighbours(query, codes, 5)  # in three blocks

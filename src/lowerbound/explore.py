@@ -9,10 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowerbound.errors import UsageError
+from lowerbound.metrics.search import nearest
 from lowerbound.vae import Model, evaluating
-
-BLOCK = 4096  # codes that are compared at a time
-NAN = "Some codes, or images, are not numbers, and {what}: the model gives NaN, or was given it."
 
 
 def embed(
@@ -106,7 +104,9 @@ def pca(codes: Float[Tensor, "N D"]) -> tuple[Float[Tensor, "N 2"], list[float]]
         (torch.Size([3, 2]), True)
     """
     if not bool(codes.isfinite().all()):
-        raise UsageError(NAN.format(what="have no place in a plane"))
+        raise UsageError(
+            "Some codes are not numbers, and have no place in a plane: the model gives NaN, or was given it."
+        )
     centred = (codes - codes.mean(0)).double()
     _, s, v = torch.linalg.svd(centred, full_matrices=False)
     v = v * v.gather(1, v.abs().argmax(1, keepdim=True)).sign()  # a direction's sign is free: fix it
@@ -152,26 +152,4 @@ def neighbours(
         >>> far.tolist(), rows.tolist()
         ([[1.0, 5.0]], [[1, 0]])
     """
-    if k < 1:
-        raise UsageError(f"k is {k}: at least 1 neighbour is needed.")
-    far = query.new_empty(len(query), 0)
-    rows = torch.empty(len(query), 0, dtype=torch.long, device=query.device)
-    seen = 0
-    for block in codes.split(BLOCK) if isinstance(codes, Tensor) else codes:
-        if block.shape[1:] != query.shape[1:]:
-            raise UsageError(f"A query of shape {tuple(query.shape[1:])} has no distance to {tuple(block.shape[1:])}.")
-        # not by a product of matrices: of close neighbours it would leave the rounding only
-        d = torch.cdist(query.flatten(1), block.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
-        if bool(d.isnan().any()):
-            raise UsageError(NAN.format(what="have no nearest neighbour"))
-        far, rows = torch.cat([far, d], 1), torch.cat([rows, _numbers(seen, d)], 1)
-        best = far.argsort(dim=1, stable=True)[:, :k]
-        far, rows = far.gather(1, best), rows.gather(1, best)
-        seen += len(block)
-    if not seen:
-        raise UsageError("There is nothing among which neighbours could be found.")
-    return far, rows
-
-
-def _numbers(first: int, like: Tensor) -> Tensor:
-    return torch.arange(first, first + like.shape[1], device=like.device).expand(like.shape)
+    return nearest(query, codes, k)

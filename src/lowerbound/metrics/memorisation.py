@@ -10,9 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lowerbound.errors import UsageError
+from lowerbound.metrics.search import tiles
 
-VALUES = 2**23  # distances held at a time: 32 MiB in float32
-ROWS = 256  # samples at a time
 NORMAL = 1.959963985  # 97.5 % of a normal distribution
 
 
@@ -67,7 +66,7 @@ def neighbours(
 
     Arguments:
         samples, images: of one shape.
-        progress: is told how many of the samples are done.
+        progress: is told how many of the images are done.
 
     Example:
         >>> found = neighbours(torch.tensor([[0.75], [0.25]]), torch.tensor([[0.0], [1.0], [1.0]]))
@@ -75,15 +74,9 @@ def neighbours(
         (tensor([1, 0]), tensor([0.2500, 0.2500]), tensor([1.0000, 0.5000, 0.5000]))
     """
     a, b = _flat(samples, images)
-    norms, index, claims = b.square().sum(1), [], torch.zeros(len(b))
-    for start in range(0, len(a), ROWS):
-        sample, image = _nearest(a[start : start + ROWS], b, norms)
-        rows = int(sample.max()) + 1
-        claims.index_add_(0, image, 1 / torch.bincount(sample)[sample].float())
-        index.append(torch.full((rows,), len(b)).scatter_reduce(0, sample, image, "amin"))
-        if progress:
-            progress(start + rows, len(a))
-    found = torch.cat(index)
+    sample, image = _as_near(a, b, progress)
+    claims = torch.zeros(len(b)).index_add_(0, image, 1 / torch.bincount(sample)[sample].float())
+    found = torch.full((len(a),), len(b)).scatter_reduce(0, sample, image, "amin")
     return Neighbours(found, (a - b[found]).norm(dim=1), claims)
 
 
@@ -142,19 +135,23 @@ def _flat(samples: Tensor, images: Tensor) -> tuple[Float[Tensor, "S D"], Float[
     return (parts[0] - middle, parts[1] - middle) if bool(middle.any()) else (parts[0], parts[1])
 
 
-def _nearest(
-    rows: Float[Tensor, "R D"], images: Float[Tensor, "N D"], norms: Float[Tensor, "N"]
+def _as_near(
+    samples: Float[Tensor, "S D"], images: Float[Tensor, "N D"], progress: Callable[[int, int], None] | None
 ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
-    """Give (row, image) of each pair that is as near as any image is to the row: more than one a row where they tie."""
-    least, pairs = torch.full((len(rows),), math.inf), []
-    width = max(1, VALUES // len(rows))
-    for start in range(0, len(images), width):
-        part = slice(start, start + width)
-        distances = torch.addmm(norms[part], rows, images[part].T, alpha=-2)  # less |row|², which all have in common
-        near = distances.min(1).values
-        row, image = (distances == near[:, None]).nonzero(as_tuple=True)
-        pairs.append((row, image + start, near[row]))
-        least = torch.minimum(least, near)
-    row, image, distance = (torch.cat(part) for part in zip(*pairs, strict=True))
-    kept = distance == least[row]
-    return row[kept], image[kept]
+    """Give (sample, image) of each pair that is as near as any image is to the sample: more than one where they tie."""
+    least, pairs = torch.full((len(samples),), math.inf), []
+    for rows, first, d in tiles(samples, images, _by_products):
+        near = d.min(1).values
+        sample, image = (d == near[:, None]).nonzero(as_tuple=True)
+        pairs.append((sample + rows.start, image + first, near[sample]))
+        least[rows] = torch.minimum(least[rows], near)
+        if progress and rows.stop == len(samples):
+            progress(first + d.shape[1], len(images))
+    sample, image, distance = (torch.cat(part) for part in zip(*pairs, strict=True))
+    kept = distance == least[sample]
+    return sample[kept], image[kept]
+
+
+def _by_products(rows: Float[Tensor, "R D"], images: Float[Tensor, "N D"]) -> Float[Tensor, "R N"]:
+    """Give squared distances less |row|², which all of a row have in common."""
+    return torch.addmm(images.square().sum(1), rows, images.T, alpha=-2)

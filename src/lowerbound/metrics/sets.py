@@ -52,14 +52,15 @@ def pair(
     return x.detach().cpu().double(), y.detach().cpu().double()
 
 
-def blocks(x: Float[Tensor, "N F"], columns: int) -> Iterator[Float[Tensor, "n F"]]:
+def blocks(x: Float[Tensor, "N *X"], columns: int) -> Iterator[Float[Tensor, "n *X"]]:
     """Cut x into blocks of rows so that a block's distances to so many columns stay small.
 
     Example:
-        >>> [len(block) for block in blocks(torch.zeros(5, 1), VALUES // 2)]
+        >>> [len(block) for block in blocks(torch.zeros(5, 1).double(), VALUES // 2)]
         [2, 2, 1]
     """
-    return iter(x.split(max(1, VALUES // max(1, columns))))
+    values = 8 * VALUES // x.element_size()
+    return iter(x.split(max(1, values // max(1, columns))))
 
 
 @final

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
-from lowerbound.metrics.sets import blocks, pair
+from lowerbound.metrics.search import nearest
+from lowerbound.metrics.sets import pair
 from lowerbound.rng import seed_of
 
 NORMAL = 1.959963985  # 97.5 % of a normal distribution
@@ -76,8 +77,7 @@ def _votes(known: Float[Tensor, "K F"], asked: Float[Tensor, "A F"]) -> Float[Te
     """Give for each example the votes for the first set, less those for the second; there is never a draw."""
     k = math.isqrt(len(known)) | 1
     side = torch.where(torch.arange(len(known)) < len(known) // 2, 1.0, -1.0)
-    parts = [torch.cdist(block, known).topk(k, largest=False).indices for block in blocks(asked, len(known))]
-    return side[torch.cat(parts)].sum(1)
+    return side[nearest(asked, known, k, apart=torch.cdist)[1]].sum(1)
 
 
 def _told(accuracy: float, n: int) -> Told:
