@@ -136,7 +136,7 @@ def umap(codes: Float[Tensor, "N D"], seed: int = 0) -> Float[Tensor, "N 2"]:
 
 
 def neighbours(
-    query: Float[Tensor, "Q *X"], codes: Float[Tensor, "N ..."] | Iterable[Float[Tensor, "n ..."]], k: int
+    query: Float[Tensor, "Q *X"], codes: Float[Tensor, "N ..."] | Iterable[Float[Tensor, "_ ..."]], k: int
 ) -> tuple[Float[Tensor, "Q K"], Int[Tensor, "Q K"]]:
     r"""Find the k nearest of some codes to each query: their distances, the smallest first, and their rows.
 
