@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -66,7 +66,7 @@ def reconstruct(run: Run, n: int = 24) -> Figure:
 
 def latents_by_kl(run: Run) -> list[tuple[int, float | None]]:
     """Give the latents, those with the highest KL first, with that KL in nats where it is known for each."""
-    metrics = run.metrics
+    metrics = figures_of(run)
     kl = metrics.get("test", metrics.get("validation", {})).get("kl_by_dim")
     if kl is None:
         return [(i, None) for i in range(run.spec["latents"])]
@@ -196,24 +196,42 @@ def pictures(run: Run) -> list[tuple[str, str, str, Callable[[], Figure]]]:
 
 
 def write(run: Run) -> Path:
-    """Make the run's figures, its report.html and its model card; gives the report's path."""
+    """Make the run's figures, its report.html and, of a finished one, its model card; gives the report's path."""
     from lowerbound.card import write_card
 
     run.figures.mkdir(exist_ok=True)
     figures.save(figures.curves(run.history), run.figures / "curves.png", note="every logged step")
     for name, _, _, make in pictures(run):
         figures.save(make(), run.figures / f"{name}.png", note=run.weights_note)
-    write_card(run)
-    return page(run)
+    if run.finished:
+        write_card(run)
+    return page(run, drawn=True)
 
 
-def page(run: Run) -> Path:
-    """Write report.html of the pictures and figures that are there; gives its path."""
+def page(run: Run, *, drawn: bool = False) -> Path:
+    """Write report.html of the pictures and figures that are there; gives its path.
+
+    Of a run that is not finished pictures are shown where they were ``drawn`` just now: others may be of other weights.
+    """
     shown = [
         report.Picture(title, f"{caption} From the {run.weights_note}.", run.figures / f"{name}.png")
-        for name, title, caption, _ in pictures(run)
+        for name, title, caption, _ in (pictures(run) if drawn or run.finished else [])
     ]
     return report.write(run.path / "report.html", content(run, shown))
+
+
+def figures_of(run: Run) -> dict[str, Any]:
+    """Give the figures of a finished run; of another those that ``lowerbound evaluate`` found of its newest checkpoint.
+
+    Raises StorageError where there are no weights yet.
+    """
+    if run.finished:
+        return run.metrics
+    found: dict[str, Any] = {"weights": run.weights}
+    for split, kept in run.evaluation.items():
+        if values := kept["sections"].get("ledger", {}).get("values"):
+            found |= {split: values, "likelihood": values["likelihood"], **values["schedules"]}
+    return found
 
 
 def content(run: Run, pictures: list[report.Picture]) -> report.Content:
@@ -227,7 +245,8 @@ def content(run: Run, pictures: list[report.Picture]) -> report.Content:
         data=run.data,
         env=run.env,
         history=run.history,
-        metrics=run.metrics,
+        metrics=figures_of(run),
+        unfinished=not run.finished,
         evaluation=run.evaluation,
         figures=run.figures,
         pictures=pictures,
@@ -249,6 +268,8 @@ def commands(run: Run) -> list[tuple[str, str]]:
         else []
     )
     some += [] if own_data else _of_the_data(run, path)
+    if not run.finished and not own_model and not own_data:
+        some = [("go on with the training", f"lowerbound resume {path}"), *some]
     some = [] if own_model else some  # the command line cannot build what was built in Python
     return [*some, ("in Python", _in_python(run, own_data, own_model))]
 
@@ -268,7 +289,7 @@ def _of_the_data(run: Run, path: str) -> list[tuple[str, str]]:
             ends = f"--start {first} --end {second}"
             some.append((f"walk from one {split} image to another", f"lowerbound interpolate {path} {ends}"))
     measured = f"lowerbound evaluate {path}{where} --samples 10"
-    *names, last = headline((run.metrics if run.finished else {}).get(split) or {}) or ["what can be measured"]
+    *names, last = headline(figures_of(run).get(split) or {}) or ["what can be measured"]
     again = f"{', '.join(names)} and {last}" if names else last
     return [
         *some,

@@ -202,8 +202,8 @@ class Job:
             both = {split: self._under_both(trained, model, split, found) for split in ("validation", "test")}
             known = {split: row for split, row in both.items() if row}
             found["fit"] = {"kind": self.run.spec["fit"]["kind"], "exact": fit.exact, **known}
-        found["sigma"] = _sigma(model)
-        found |= {name: self._reached(name, weights["step"]) for name in ("beta", "lambda", "capacity")}
+        found["sigma"] = sigma(model)
+        found |= reached(objective, self.state.step, weights["step"])
         found["parameters"] = sum(p.numel() for p in model.parameters())
         found["seconds"] = {"training": round(sum(row["seconds"] for row in self.run.timing), 1)}
         files.write(self.run.path / WEIGHTS, packed)
@@ -239,18 +239,19 @@ class Job:
             for which, model, row in (("trained", trained, measured), ("fitted", fitted, found[split]))
         }
 
-    def _reached(self, name: str, chosen: int) -> dict[str, float | bool] | None:
-        """Say which β or C was asked for, which the last step taken had, and where that differs the weights' step."""
-        schedule = _schedules(self.state.objective).get(name)
-        if schedule is None:
-            return None
-        steps = {"reached": self.state.step, "chosen": chosen}
+
+def reached(objective: Objective, last: int, chosen: int) -> dict[str, dict[str, float | bool] | None]:
+    """Say which β, λ and C were asked for, which the last step taken had, and where that differs the weights' step."""
+    schedules, steps = _schedules(objective), {"reached": last, "chosen": chosen}
+    found: dict[str, dict[str, float | bool] | None] = dict.fromkeys(("beta", "lambda", "capacity"))
+    for name, schedule in schedules.items():
         values = {which: float(schedule(max(0, step - 1))) for which, step in steps.items()}
         if values["chosen"] == values["reached"]:
             del values["chosen"]
-        if schedule.adaptive:  # it was asked for nothing: it moves until something else is what was asked for
-            return {"asked": values["reached"], "adaptive": True, **values}
-        return {"asked": schedule.end, **values}
+        # one that adapts was asked for nothing: it moves until something else is what was asked for
+        asked = {"asked": values["reached"], "adaptive": True} if schedule.adaptive else {"asked": schedule.end}
+        found[name] = {**asked, **values}
+    return found
 
 
 def _schedules(objective: Objective) -> dict[str, Weight]:
@@ -268,7 +269,7 @@ def _schedules(objective: Objective) -> dict[str, Weight]:
     return found
 
 
-def _sigma(model: Model) -> dict[str, Any] | None:
+def sigma(model: Model) -> dict[str, Any] | None:
     """Say which σ a Gaussian p(x|z) has, if all pixels share one: fixed, learned or the best one for the data."""
     px = getattr(model, "likelihood", None)
     if not isinstance(px, Gaussian) or px.sigma in ("pixel", "image", "each"):

@@ -385,7 +385,6 @@ def report(path: str) -> None:
         _conclude_group(group)
         return
     run = opened(path)
-    run.metrics  # noqa: B018 - says what to do where the run is not finished
     say(f"Report: {gallery.write(run)}")
 
 

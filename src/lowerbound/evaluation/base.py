@@ -114,6 +114,11 @@ class Subject:
         """The objective that it was trained with."""
         return begin.objective(self.run)
 
+    @cached_property
+    def known(self) -> Mapping[str, Any]:
+        """What was recorded of the weights, see `lowerbound.begin.facts`."""
+        return begin.facts(self.run)
+
     @property
     def size(self) -> int:
         """How many images the split has."""

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from lowerbound import begin, job, metrics
+from lowerbound import begin, metrics
 from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Section, Subject
 from lowerbound.metrics.bits import DENSITY, DISCRETE
@@ -27,10 +27,10 @@ def measure(subject: Subject) -> Section:
 
     The values are those of `lowerbound.metrics.evaluate` and beside them: "split"; "data" (name, shape, noun);
     "binarise"; "likelihood" (name, density, note: see `lowerbound.job.likelihood_note`); "schedules" (beta, lambda and
-    capacity: asked, reached, and chosen where the weights are of another step; None where there is none, or the run is
-    not finished); "prior" (the kind of fit, or None for that of the training); "conventions" (name, loss, factor, beta
-    of each, see `lowerbound.metrics.conventions`; none without a β); and "bits_refused", in words, where there are no
-    "bits_per_dimension".
+    capacity: asked, reached, and chosen where the weights are of another step; None where there is none); "unfinished"
+    (step and steps, or None where the training has ended); "prior" (the kind of fit, or None for that of the training);
+    "conventions" (name, loss, factor, beta of each, see `lowerbound.metrics.conventions`; none without a β); and
+    "bits_refused", in words, where there are no "bits_per_dimension".
 
     Raises UsageError where a figure is not finite, as of a model that gives NaN.
     """
@@ -48,8 +48,9 @@ def measure(subject: Subject) -> Section:
         "split": subject.split,
         "data": {"name": run.data["name"], "shape": run.data["shape"], "noun": noun(run.data["shape"])},
         "binarise": run.data["binarise"],
-        "likelihood": _likelihood(subject),
-        "schedules": {name: run.metrics.get(name) if run.finished else None for name in SCHEDULES},
+        "likelihood": subject.known["likelihood"],
+        "schedules": {name: subject.known.get(name) for name in SCHEDULES},
+        "unfinished": None if run.finished else {"step": subject.known["weights"]["step"], "steps": begin.total(run)},
         "prior": (run.spec["fit"] or {}).get("kind") if run.finished else None,
     }
     values = {**found, **known}
@@ -69,18 +70,11 @@ def _finite(found: dict[str, Any], subject: Subject) -> None:
         )
 
 
-def _likelihood(subject: Subject) -> dict[str, Any]:
-    """Say what p(x|z) is to the pixels, which is recorded where the run is finished."""
-    run = subject.run
-    known: dict[str, Any] = run.metrics["likelihood"] if run.finished else job.likelihood_note(run.model, run.source)
-    return known
-
-
 def _conventions(subject: Subject, values: dict[str, Any]) -> list[metrics.Convention]:
     beta, run = values["schedules"]["beta"], subject.run
     if beta is None or values.get("rate") is None:
         return []
-    sigma = run.metrics.get("sigma") if run.finished else None
+    sigma = subject.known.get("sigma")
     return metrics.conventions(
         beta["reached"],
         dimensions=math.prod(run.data["shape"]),
@@ -114,16 +108,17 @@ def _what(values: dict[str, Any]) -> list[tuple[str, str]]:
     rows += [("prior", f"fitted to the codes afterwards ({values['prior']})")] if values["prior"] else []
     for name, sign in SCHEDULES.items():
         if schedule := values["schedules"][name]:
-            rows.append((sign, _asked(schedule)))
+            rows.append((sign, _asked(schedule, values["unfinished"])))
     return rows
 
 
-def _asked(schedule: dict[str, Any]) -> str:
+def _asked(schedule: dict[str, Any], unfinished: dict[str, int] | None) -> str:
     """Say what was asked for and what was reached."""
     asked, reached = f"{schedule['asked']:.4g}", f"{schedule['reached']:.4g}"
     if schedule.get("adaptive"):
         return f"moved to {reached} by the training"
-    text = asked if asked == reached else f"{asked} asked for, {reached} reached"
+    when = f" by step {unfinished['step']:,} of {unfinished['steps']:,}" if unfinished else ""
+    text = asked if asked == reached else f"{asked} asked for, {reached} reached{when}"
     return text + (f"; {schedule['chosen']:.4g} at the step of these weights" if "chosen" in schedule else "")
 
 

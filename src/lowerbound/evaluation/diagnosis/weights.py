@@ -45,7 +45,7 @@ def warmup(subject: Subject) -> Finding | None:
 
 def seeming(subject: Subject) -> Finding | None:
     """Look for a β that acts as another one: beside other weights, or under a σ that is far from the errors made."""
-    terms, known = _terms(subject), ended(subject)
+    terms, known = _terms(subject), subject.known
     if ledger(subject).get("rate") is None:
         raise UsageError("q is a point mass: β weighs no rate.")
     if any(isinstance(term, Capacity | Decomposed) for term in terms):
@@ -100,7 +100,7 @@ def _terms(subject: Subject) -> list[Any]:
 
 def _noise(subject: Subject) -> tuple[float, float] | None:
     """Give σ where it is a fixed one of a Gaussian, and the root mean square error of the reconstructions under q."""
-    known = ended(subject).get("sigma")
+    known = subject.known.get("sigma")
     if not known or known["kind"] != "fixed":
         return None
     sigma, size = float(known["value"]), math.prod(subject.run.data["shape"])
