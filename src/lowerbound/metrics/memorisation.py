@@ -11,8 +11,7 @@ from torch import Tensor
 
 from lowerbound.errors import UsageError
 from lowerbound.metrics.search import tiles
-
-NORMAL = 1.959963985  # 97.5 % of a normal distribution
+from lowerbound.metrics.sets import wilson
 
 
 @final
@@ -92,10 +91,17 @@ def memorised(found: Neighbours, trained: Bool[Tensor, "N"]) -> Memorisation:
     that gives mean and variance exactly, whatever the samples are. That samples are blurred, and so near to every
     image, changes nothing; that a distance to training images alone is small would say nothing.
 
+    The interval of the excess is for other samples and other images, and does not suppose that nothing is copied. It is
+    Wilson's, for S / d samples: an image that is the nearest to many makes a sample count for less,
+
+    .. math:: d = (1 - \mathrm{share}) \, d_1 + \mathrm{share} \, d_0, \qquad
+        d_i = \max(1, \mathrm{Var}(c_t) / \bar c_t) \text{ over the trained, and the held-out, images}
+
     Raises UsageError where all images are trained, or none.
 
     Reference: Holdout-based empirical assessment of mixed-type synthetic data (Platzer and Reutterer, 2021); A
-    non-parametric test to detect data-copying in generative models (Meehan, Chaudhuri and Dasgupta, 2020).
+    non-parametric test to detect data-copying in generative models (Meehan, Chaudhuri and Dasgupta, 2020); Survey
+    sampling (Kish, 1965), of the design effect d.
 
     Arguments:
         found: the nearest of all images to each sample.
@@ -117,8 +123,20 @@ def memorised(found: Neighbours, trained: Bool[Tensor, "N"]) -> Memorisation:
     spread = float(claims.square().sum()) - samples**2 / n
     error = math.sqrt(max(spread, 0.0) * ours * (n - ours) / (n * (n - 1))) / samples
     p = 0.5 * math.erfc((share - expected) / (error * math.sqrt(2))) if error else 0.5
-    ends = [(share - expected + sign * NORMAL * error) / (1 - expected) for sign in (0, -1, 1)]
-    return Memorisation(share, expected, p, *ends)
+    excess, low, high = ((some - expected) / (1 - expected) for some in (share, *_ends(claims, trained, share)))
+    return Memorisation(share, expected, p, excess, low, high)
+
+
+def _ends(claims: Float[Tensor, "N"], trained: Bool[Tensor, "N"], share: float) -> tuple[float, float]:
+    """Give the interval of the share; what is not known of images that nothing is near to is that of the others."""
+    effects = [_effect(claims[trained]), _effect(claims[~trained])]
+    of_trained, of_held = effects[0] or effects[1] or 1.0, effects[1] or effects[0] or 1.0
+    return wilson(share, float(claims.sum()) / ((1 - share) * of_trained + share * of_held))
+
+
+def _effect(claims: Float[Tensor, "n"]) -> float | None:
+    mean = float(claims.mean())
+    return max(1.0, float(claims.var()) / mean) if mean and len(claims) > 1 else None
 
 
 def _flat(samples: Tensor, images: Tensor) -> tuple[Float[Tensor, "S D"], Float[Tensor, "N D"]]:

@@ -12,9 +12,8 @@ from lowerbound import rng
 from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
 from lowerbound.metrics.search import nearest
-from lowerbound.metrics.sets import pair
+from lowerbound.metrics.sets import pair, wilson
 
-NORMAL = 1.959963985  # 97.5 % of a normal distribution
 LEAST = 20  # of each set: a classifier that learns of fewer than ten of each tells nothing
 
 
@@ -72,10 +71,7 @@ class Answers:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the accuracy, which stays within 0 and 1."""
-        z = NORMAL**2 / (2 * self.m)
-        middle = (self.accuracy + z / 2) / (1 + z)
-        reach = math.sqrt(z * (self.accuracy * (1 - self.accuracy) + z / 4)) / (1 + z)
-        return middle - reach, middle + reach
+        return wilson(self.accuracy, 2 * self.m)
 
     @property
     def p(self) -> float:
