@@ -139,7 +139,13 @@ class Job:
         if not len(self.source.validation):
             return
         # the loss is taken with the weights at the end of the schedules, so that a warm-up's cheap start is not "best"
-        row = metrics.evaluate(self.judged, self.state.objective, self.source.blocks("validation"), step=self.total)
+        row = metrics.evaluate(
+            self.judged,
+            self.state.objective,
+            self.source.blocks("validation"),
+            step=self.total,
+            width=self.source.width,
+        )
         bad = [name for name in ("loss", "elbo", "distortion", "rate") if not math.isfinite(row.get(name, 0.0))]
         if bad:
             raise DivergedError(
@@ -190,7 +196,7 @@ class Job:
         found: dict[str, Any] = {"weights": weights, "likelihood": likelihood_note(model, source)}
         for split in ("validation", "test"):
             if len(getattr(source, split)):
-                found[split] = metrics.evaluate(model, objective, blocks(split), step=self.total)
+                found[split] = metrics.evaluate(model, objective, blocks(split), step=self.total, width=source.width)
                 codes, _ = explore.embed(model, blocks(split))
                 unit = metrics.unit_variance(
                     codes,
@@ -230,7 +236,9 @@ class Job:
         if split not in found:
             return {}
         z = after.codes_of(fitted, self.source.blocks(split)).draw(SEED)
-        measured = metrics.evaluate(trained, self.state.objective, self.source.blocks(split), step=self.total)
+        measured = metrics.evaluate(
+            trained, self.state.objective, self.source.blocks(split), step=self.total, width=self.source.width
+        )
         return {
             which: {
                 "log_p": float(after.log_density(model.prior, z, seed=SEED).mean()),

@@ -69,6 +69,7 @@ class Run:
             "shape": list(source.shape),
             "unit": source.unit,
             "binarise": source.binarise,
+            "dequantise": source.dequantise,
             "images": {part: len(getattr(source, part)) for part in ("train", "validation", "test")},
         }
         try:
@@ -283,9 +284,10 @@ class Run:
     def _same(self, source: Source) -> bool:
         known = self.data
         images = {part: len(getattr(source, part)) for part in known["images"]}
-        facts = [list(source.shape), source.binarise, images]
+        facts = [list(source.shape), source.binarise, images, source.dequantise]
         return fingerprint(source.info) == fingerprint(known) and facts == [
-            known[name] for name in ("shape", "binarise", "images")
+            *(known[name] for name in ("shape", "binarise", "images")),
+            known.get("dequantise", False),
         ]
 
     @property

@@ -93,7 +93,8 @@ def _kind(run: Run, split: str) -> str:
     known = run.metrics["likelihood"]
     if known["density"] is not True:
         return "unknown" if known["density"] is None else "cross-entropy"
-    return "probability" if "bits_per_dimension" in run.metrics[split] else "density"
+    of_bytes = "bits_per_dimension" in run.metrics[split] and not run.data.get("dequantise", False)
+    return "probability" if of_bytes else "density"
 
 
 def _of_kinds(rows: Sequence[Row], split: str) -> str:

@@ -1,6 +1,6 @@
 """A data set: one tensor, three splits, and a stream of batches that is a pure function of (seed, position)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeAlias, final
@@ -54,13 +54,29 @@ def scaled(
     return x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x
 
 
+def within(shape: Sequence[int]) -> Float32[Tensor, "block *rest"]:
+    """Draw where in its level each value of a block of images lies, in [0, 1): in steps that float32 adds exactly."""
+    return torch.randint(2**16, (BLOCK, *shape)).float() / 2**16
+
+
+def dequantised(x: UInt8[Tensor, "n *shape"], u: Float32[Tensor, "n *shape"]) -> Float32[Tensor, "n *shape"]:
+    """Give bytes with uniform noise of one level: (x + u) / 256, in [0, 1).
+
+    Example:
+        >>> dequantised(torch.tensor([0, 255], dtype=torch.uint8), torch.tensor([0.5, 0.5]))
+        tensor([0.0020, 0.9980])
+    """
+    return (x.float() + u.to(x.device)) / 256
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Split:
     """Some rows of one tensor, which splits share and never copy.
 
     Where ``drawn``, a value is the probability of a 1, and images are given as bits: each row's always the same, by a
-    fixed seed.
+    fixed seed. Where there is ``noise``, the purpose of its seed, bytes are given as `dequantised`: each row with the
+    same noise always.
     """
 
     x: UInt8[Tensor, "N *shape"] | Float32[Tensor, "N *shape"]
@@ -68,6 +84,7 @@ class Split:
     labels: Int64[Tensor, " N"] | None = None
     factors: Int64[Tensor, "N F"] | None = None  # what made each row, where it is known; named in the source's info
     drawn: bool = False
+    noise: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -75,6 +92,9 @@ class Split:
     def images(self, start: int = 0, stop: int | None = None) -> Float32[Tensor, "n *shape"]:
         """Give the split's images [start, stop) in order, float32, bytes scaled to [0, 1]."""
         rows = self.rows[start:stop]
+        if self.noise:
+            u = rowwise(lambda: within(self.x.shape[1:]), SEED, self.noise, rows)
+            return dequantised(self.x.index_select(0, rows), u)
         x = scaled(self.x.index_select(0, rows)).contiguous()
         if not self.drawn:
             return x
@@ -92,7 +112,8 @@ class Source:
     """A data set as training, evaluation and the command line see it.
 
     ``unit`` says that all values lie in [0, 1]; ``info`` is what is known about the data, in JSON's types: where the
-    bytes came from, how many images, of which sizes, what could not be read, and notes in words.
+    bytes came from, how many images, of which sizes, what could not be read, and notes in words. ``dequantise`` says
+    that 8-bit values are given with uniform noise of one level, anew in each batch, and for evaluation by a fixed draw.
     """
 
     name: str
@@ -102,6 +123,12 @@ class Source:
     unit: bool
     binarise: Binarise
     info: dict[str, Any]
+    dequantise: bool = False
+
+    @property
+    def width(self) -> float | None:
+        """The width of a level of dequantised values, by which a density is one of bits; None of other data."""
+        return 1 / 256 if self.dequantise else None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -113,8 +140,8 @@ class Source:
     ) -> tuple[Float32[Tensor, "B *shape"], Int64[Tensor, " B"] | None]:
         """Give the training images at positions [start, start + count) of the endless stream of ``seed``.
 
-        Position p belongs to epoch ``p // len(train)``. Neither the order nor the noise of ``binarise="dynamic"``
-        depends on how the stream is cut into batches.
+        Position p belongs to epoch ``p // len(train)``. Neither the order nor the noise of ``binarise="dynamic"`` and
+        of ``dequantise`` depends on how the stream is cut into batches.
 
         Example:
             >>> from lowerbound.data import tensor
@@ -124,6 +151,9 @@ class Source:
         """
         rows = self.train.rows
         drawn = replace(self.train, rows=rows[order(len(rows), seed, start, count).to(rows.device)])
+        if self.dequantise and count:
+            u = blockwise(lambda: within(self.shape), seed, "dequantise", start, start + count)
+            return dequantised(drawn.x.index_select(0, drawn.rows), u), drawn.targets()
         x = drawn.images()
         if self.binarise == "dynamic" and count:
             # drawn on the CPU, so that every device trains on the same bits
@@ -147,7 +177,8 @@ class Source:
         if split not in SPLITS:
             raise UsageError(f"There is no split {split!r}; {nearest(split, SPLITS)}")
         part: Split = getattr(self, split)
-        return replace(part, drawn=split == "train" and self.binarise == "dynamic")
+        noise = f"dequantise {split}" if self.dequantise else ""
+        return replace(part, drawn=split == "train" and self.binarise == "dynamic", noise=noise)
 
     def blocks(
         self, split: str, size: int = 500

@@ -9,8 +9,8 @@ from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Drawn, Section, Subject
 from lowerbound.metrics import Annealed, Annealing, Bracket, annealed_importance_sampling, bidirectional
 from lowerbound.metrics.annealed import LIMIT
-from lowerbound.metrics.weights import over_images
-from lowerbound.words import counted, with_error
+from lowerbound.metrics.weights import few_images, over_images
+from lowerbound.words import counted, number, with_error
 
 LOWER = (
     "On the split's images annealing gives a lower estimate: on average at most log p(x), by how much is not known, "
@@ -62,7 +62,7 @@ def measure(subject: Subject, how: Annealing = Annealing()) -> Section:  # noqa:
         values |= _lower(found)
         values |= _above(subject, values)
         rows = _rows(values, subject.split) + rows
-    notes = [values["refused"] or LOWER, SIMULATED, LIMITS]
+    notes = [values["refused"] or LOWER, SIMULATED, LIMITS, *few_images(len(bracket.gap))]
     return Section("log p(x) by annealing", values, [("estimated by", words), *rows], notes, [_picture(bracket)])
 
 

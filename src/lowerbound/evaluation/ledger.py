@@ -17,6 +17,8 @@ BINARISED = {
     "static": "static: drawn once",
     "threshold": "cut at ½",
 }
+DEQUANTISED = "(x + u) / 256, u uniform: the bits count log 256 more for each dimension than the density"
+COMMON = ("squares", "pixel-mean")  # of the conventions that β is written in
 POINT = "The posterior is a point mass, which has no density: there is no rate, no elbo, and no bits per dimension."
 SCORE = "Bits per dimension are of a probability, and the distortion here is {note}."
 OWN = "Of this model's own p(x|z) it is not known whether it gives these pixels a probability."
@@ -26,11 +28,11 @@ def measure(subject: Subject) -> Section:
     """Measure elbo, distortion and rate of the split, see `lowerbound.metrics.evaluate`, and say what they are of.
 
     The values are those of `lowerbound.metrics.evaluate` and beside them: "split"; "data" (name, shape, noun);
-    "binarise"; "likelihood" (name, density, note: see `lowerbound.job.likelihood_note`); "schedules" (beta, lambda and
-    capacity: asked, reached, and chosen where the weights are of another step; None where there is none); "unfinished"
-    (step and steps, or None where the training has ended); "prior" (the kind of fit, or None for that of the training);
-    "conventions" (name, loss, factor, beta of each, see `lowerbound.metrics.conventions`; none without a β); and
-    "bits_refused", in words, where there are no "bits_per_dimension".
+    "binarise" and "dequantise"; "likelihood" (name, density, note: see `lowerbound.job.likelihood_note`); "schedules"
+    (beta, lambda and capacity: asked, reached, and chosen where the weights are of another step; None where there is
+    none); "unfinished" (step and steps, or None where the training has ended); "prior" (the kind of fit, or None for
+    that of the training); "conventions" (name, loss, factor, beta of each, see `lowerbound.metrics.conventions`; none
+    without a β); and "bits_refused", in words, where there are no "bits_per_dimension".
 
     Raises UsageError where a figure is not finite, as of a model that gives NaN.
     """
@@ -41,6 +43,7 @@ def measure(subject: Subject) -> Section:
         subject.blocks(),
         step=begin.total(run),
         samples=settings.samples,
+        width=subject.source.width,
         seed=settings.seed,
     )
     _finite(found, subject)
@@ -48,6 +51,7 @@ def measure(subject: Subject) -> Section:
         "split": subject.split,
         "data": {"name": run.data["name"], "shape": run.data["shape"], "noun": noun(run.data["shape"])},
         "binarise": run.data["binarise"],
+        "dequantise": run.data.get("dequantise", False),
         "likelihood": subject.known["likelihood"],
         "schedules": {name: subject.known.get(name) for name in SCHEDULES},
         "unfinished": None if run.finished else {"step": subject.known["weights"]["step"], "steps": begin.total(run)},
@@ -98,7 +102,8 @@ def _no_bits(values: dict[str, Any]) -> str:
 def _what(values: dict[str, Any]) -> list[tuple[str, str]]:
     data, likelihood = values["data"], values["likelihood"]
     shape = "×".join(map(str, data["shape"]))
-    normalised = f"normalised, a {'probability' if 'bits_per_dimension' in values else 'density'}"
+    probability = "bits_per_dimension" in values and not values["dequantise"]
+    normalised = f"normalised, a {'probability' if probability else 'density'}"
     kind = {True: normalised, False: likelihood["note"], None: "an own model, not known to be normalised"}
     rows = [
         ("data", f"{data['name']}, {values['split']}: {values['images']:,} {data['noun']} of {shape}"),
@@ -106,6 +111,7 @@ def _what(values: dict[str, Any]) -> list[tuple[str, str]]:
         ("likelihood", f"{likelihood['name']}: {kind[likelihood['density']]}"),
     ]
     rows += [("prior", f"fitted to the codes afterwards ({values['prior']})")] if values["prior"] else []
+    rows[2:2] = [("dequantisation", DEQUANTISED)] if values["dequantise"] else []
     for name, sign in SCHEDULES.items():
         if schedule := values["schedules"][name]:
             rows.append((sign, _asked(schedule, values["unfinished"])))

@@ -12,7 +12,10 @@ from lowerbound.metrics.support import inside, support_of
 DENSITY = (
     "Bits per dimension are of a probability, and p(x|z) here is a density, which depends on the unit of the pixels."
 )
-DISCRETE = "Take a likelihood of 8-bit images, such as --set model.likelihood.kind=discretised-logistic."
+DISCRETE = (
+    "Take a likelihood of 8-bit images, such as --set model.likelihood.kind=discretised-logistic, or, of bytes, add "
+    "noise to the data: --set data.dequantise=true."
+)
 
 
 def bits_per_dimension(nats: float, px: Distribution, *, width: float | None = None) -> float:
@@ -56,8 +59,9 @@ def bits_per_dimension(nats: float, px: Distribution, *, width: float | None = N
     return nats / (px.event_shape.numel() * math.log(2)) - (0.0 if width is None else math.log2(width))
 
 
-def counts(px: Distribution, x: Float[Tensor, "B *X"]) -> bool:
-    """Say whether p(x|z) gives each of these x a probability: it is discrete, and they are among its values.
+def counts(px: Distribution, x: Float[Tensor, "B *X"], width: float | None = None) -> bool:
+    """Say whether -log p(x|z) counts bits: each x is a value of a discrete p(x|z), or, where they are dequantised, of a
+    density; see `bits_per_dimension` for the width.
 
     Example:
         >>> import torch
@@ -67,4 +71,4 @@ def counts(px: Distribution, x: Float[Tensor, "B *X"]) -> bool:
         (True, False)
     """
     there, support = inside(px, x), support_of(px)
-    return there is not None and support is not None and support.is_discrete and bool(there.all())
+    return there is not None and support is not None and support.is_discrete == (width is None) and bool(there.all())

@@ -110,7 +110,7 @@ class Gap:
             "standard_error": log_p["standard_error"],
             "monte_carlo_error": log_p["monte_carlo_error"],
         }
-        kept = ("images", "samples", "k_hat", "k_hat_limit", "doubtful", "effective_samples")
+        kept = ("images", "samples", "k_hat", "no_tail", "k_hat_limit", "doubtful", "effective_samples")
         return found | {name: log_p[name] for name in kept}
 
 
