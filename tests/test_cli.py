@@ -28,6 +28,7 @@ from lowerbound import verbs
 from lowerbound.data import SOURCES
 from lowerbound.recipes import RECIPES
 from lowerbound.spec import REGISTRIES
+from lowerbound.words import number
 
 ESCAPE = "\x1b"
 
@@ -115,14 +116,14 @@ def test_seeds_and_their_spread(tmp_path: Path, capsys: pytest.CaptureFixture[st
     before, _, out = capsys.readouterr().out.partition("Over 2 seeds")
     runs = [metrics(folder / f"seed-{seed}")["test"] for seed in (5, 6)]
     for seed, test in zip((5, 6), runs, strict=True):
-        assert f"Test: elbo {test['elbo']:.2f} ± " in before
-        assert re.search(rf"^ +{seed} +{test['elbo']:.2f} +{test['distortion']:.2f} ", before, re.M)
+        assert f"Test: elbo {number(test['elbo'])} ± " in before
+        assert re.search(rf"^ +{seed} +{number(test['elbo'])} +{test['distortion']:.2f} ", before, re.M)
     for name in ("elbo", "distortion", "rate"):
         each = [run[name] for run in runs]
         assert each[0] != each[1]
-        said = re.search(rf"  {name} (-?\d+\.\d+) ± (\d+\.\d+) nats", out)
+        said = re.search(rf"  {name} (−?\d+\.\d+) ± (\d+\.\d+) nats", out)
         assert said is not None
-        assert float(said[1]) == pytest.approx(statistics.mean(each), abs=0.005)
+        assert float(said[1].replace("−", "-")) == pytest.approx(statistics.mean(each), abs=0.005)
         assert float(said[2]) == pytest.approx(statistics.stdev(each), abs=0.005, rel=0)
         assert len(said[2].lstrip("0.")) >= 3 or statistics.stdev(each) >= 0.1  # three digits of a small error
     spread = json.loads((folder / "seeds.json").read_bytes())["spread"]
@@ -223,7 +224,7 @@ def test_evaluate_in_words(digits: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert call("evaluate", digits, "--split", "validation", "--samples", "3", "--measure", "ledger") == 0
     text = capsys.readouterr().out
     assert text.startswith(f"{digits}, validation split, from the best weights (step ")
-    assert re.search(r"^ *elbo +-\d+\.\d+ ± 0\.\d+ nats *$", text, re.M)
+    assert re.search(r"^ *elbo +−\d+\.\d+ ± 0\.\d+ nats *$", text, re.M)
     assert re.search(r"cross-entropy on grey pixels, which is not a likelihood", text)
 
 

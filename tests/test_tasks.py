@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -465,6 +466,15 @@ def test_bits_are_compared_with_bits(tmp_path: Path) -> None:
     images = torch.cat([found.data.split.images(i, i + 1) for i in found.places["pixels"]])
     assert set(images.unique().tolist()) == {0.0, 1.0}
     torch.testing.assert_close((images - found.query).flatten(1).square().sum(1), squares, rtol=0, atol=1e-4)
+
+
+def test_no_image_is_refused_before_torch_is_loaded(tmp_path: Path) -> None:
+    code = (
+        "import sys; from lowerbound.cli import main; c = main(['neighbours', 'r']); print(c, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout == "2 False\n"
+    assert done.stderr == "lowerbound: Give one image: --image ROW of the held-out images, or --file IMAGE.\n"
 
 
 def test_neighbours_that_are_not_there_are_refused(run: Run, tmp_path: Path) -> None:

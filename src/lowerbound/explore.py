@@ -128,7 +128,8 @@ def umap(codes: Float[Tensor, "N D"], seed: int = 0) -> Float[Tensor, "N 2"]:
         library = import_module("umap")  # without type stubs
     except ImportError:
         raise UsageError(
-            "UMAP is not installed: pip install umap-learn, or take pca, which needs nothing else."
+            "UMAP is not installed: pip install umap-learn, which is the extra umap, or take pca, which needs nothing "
+            "else."
         ) from None
     neighbours = min(15, len(codes) - 1)
     found = library.UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(codes.cpu().numpy())

@@ -13,6 +13,7 @@ from lowerbound import explore, figures, recipes, report
 from lowerbound.errors import UsageError
 from lowerbound.metrics import headline
 from lowerbound.run import Run, noun
+from lowerbound.words import number
 
 
 def is_image(run: Run) -> bool:
@@ -314,7 +315,7 @@ def notebook(run: Run) -> str:
     if not run.finished:
         return f"<p><b>{html.escape(run.path.name)}</b>: not finished, {len(run.history)} rows of history</p>"
     figure = run.metrics.get("test") or run.metrics.get("validation") or {}
-    line = ", ".join(f"{name} {figure[name]:.2f}" for name in headline(figure))
+    line = ", ".join(f"{name} {number(figure[name])}" for name in headline(figure))
     png = io.BytesIO()
     sample(run).savefig(png, format="png", dpi=80)
     picture = base64.b64encode(png.getvalue()).decode()

@@ -101,9 +101,12 @@ def _rows(values: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if values["active_by_kl"] is not None:
         rows.append(("active units, by KL", f"{values['active_by_kl']} of {latents}: {FLOOR} nats or more"))
-    for name, what in PARTS.items():
-        part = values[name]
-        rows.append((what, f"none: {refused[name]}" if part is None else _nats(part)))
+    reasons = {refused.get(name) for name in PARTS}
+    if len(reasons) == 1 and None not in reasons:
+        rows.append(("the rate and its parts", f"none: {reasons.pop()}"))
+    else:
+        parts = ((what, name, values[name]) for name, what in PARTS.items())
+        rows += [(what, f"none: {refused[name]}" if part is None else _nats(part)) for what, name, part in parts]
     if values["rate"]:
         exact = values["exact_rate"]
         closed = "" if exact is None else f"; in closed form {exact:.2f}"

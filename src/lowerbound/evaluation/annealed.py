@@ -128,10 +128,10 @@ def _bracket_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         (
             f"log p(x) of {counted(found['images'], 'image')} drawn by the model",
-            f"lower {found['lower']:.2f}, upper {found['upper']:.2f} nats",
+            f"lower {number(found['lower'])}, upper {number(found['upper'])} nats",
         ),
         ("gap of these two", f"{with_error(found['gap'], found['gap_standard_error'])} nats"),
-        ("97.5 % limits on either side", f"{low:.2f} to {high:.2f} nats"),
+        ("97.5 % limits on either side", f"{number(low)} to {number(high)} nats"),
     ]
 
 

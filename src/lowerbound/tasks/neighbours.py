@@ -14,6 +14,7 @@ from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Progress, silent
 from lowerbound.run import Run
 from lowerbound.tasks.given import Given, own, picture
+from lowerbound.words import ONE_IMAGE
 
 
 @final
@@ -87,7 +88,7 @@ def neighbours(
     cannot be read, or has another shape.
     """
     if (image is None) == (file is None):
-        raise UsageError("Give one image: --image ROW of the held-out images, or --file IMAGE.")
+        raise UsageError(ONE_IMAGE)
     if k < 1:
         raise UsageError(f"-n is {k}: at least 1 neighbour is needed.")
     part = own(run, split)

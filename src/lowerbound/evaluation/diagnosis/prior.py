@@ -15,7 +15,7 @@ from lowerbound.evaluation.diagnosis.base import Finding, ledger, section
 from lowerbound.prior import Prior
 from lowerbound.run import program
 from lowerbound.vae import VAE
-from lowerbound.words import p_value, with_error
+from lowerbound.words import number, p_value, with_error
 
 FITS: dict[str, dict[str, Any]] = {"mixture": {}, "flow": {}}  # kind -> arguments
 P = 0.001  # of the two-sample test: below, codes and prior are told apart, and fitting is worth its time
@@ -105,11 +105,9 @@ def _paired(difference: Tensor) -> dict[str, float]:
 def _words(subject: Subject, gains: Mapping[str, Mapping[str, Any]]) -> str:
     before = next(iter(gains.values()))["log_p_before"]
     higher = " and ".join(f"{with_error(g['gain'], g['standard_error'])} nats ({kind})" for kind, g in gains.items())
-    text = (
-        f"Of held-out codes log p(z) is {before:.2f} nats, and higher by {higher} under priors fitted to training codes"
-    )
+    text = f"Of held-out codes log p(z) is {number(before)} nats, and higher by {higher} under priors fitted to others"
     elbo, most = ledger(subject).get("elbo"), max(found["gain"] for found in gains.values())
-    return text + (f". The elbo would be {elbo + most:.2f} instead of {elbo:.2f}." if elbo is not None else ".")
+    return text + (f". The elbo would be {number(elbo + most)} instead of {number(elbo)}." if elbo is not None else ".")
 
 
 def _pictures(subject: Subject) -> str:

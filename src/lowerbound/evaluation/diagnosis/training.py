@@ -11,6 +11,7 @@ from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Subject
 from lowerbound.evaluation.diagnosis.base import Finding, ledger
 from lowerbound.run import program
+from lowerbound.words import number, with_error
 
 ERRORS = 4  # standard errors of the difference: by chance once in 30,000 runs
 # of the deviation between images: a gap of a quarter of it is small beside what images differ by anyway
@@ -72,10 +73,10 @@ def overfitting(subject: Subject) -> Finding | None:
         return None
     return Finding(
         "overfitting",
-        f"The model knows its training images better than others: the {name} is {gap:.2f} ± {error:.2f} nats "
+        f"The model knows its training images better than others: the {name} is {with_error(gap, error)} nats "
         f"{'higher' if sign > 0 else 'lower'} on them.",
-        f"{seen[name]:.2f} on {seen['images']:,} of the training, {held[name]:.2f} on the {subject.split} split; the "
-        f"gap is {gap / error:.0f} standard errors, and {gap / deviation:.2f} of the deviation between images.",
+        f"{number(seen[name])} on {seen['images']:,} of the training, {number(held[name])} on the {subject.split} "
+        f"split; the gap is {gap / error:.0f} standard errors, and {gap / deviation:.2f} of the deviation between images.",
         "Train shorter (--epochs, or --set train.patience=3), on more data, with fewer or narrower layers, with "
         "dropout (--set model.posterior.net.dropout=0.1), or with a higher β.",
         {"gap": gap, "standard_error": error, "of": name, "deviation": deviation},

@@ -9,6 +9,7 @@ from lowerbound.evaluation.diagnosis.base import Finding, ended, ledger
 from lowerbound.objective import KL, Capacity, Decomposed, Distortion, Elbo, FreeBits, Lagging
 from lowerbound.objective.weight import GECO, ControlVAE
 from lowerbound.train import LATE
+from lowerbound.words import number
 
 SIGNS = {"beta": "β", "lambda": "λ", "capacity": "C"}
 SHORT = 0.01  # of what was asked for: a line that ends with the training is one step short of it
@@ -82,7 +83,7 @@ def target(subject: Subject) -> Finding | None:
             continue
         return Finding(
             "target that was not reached",
-            f"The {name} is {value:.2f} nats, and {wanted:.2f} were asked for.",
+            f"The {name} is {number(value)} nats, and {number(wanted)} were asked for.",
             f"They are {abs(value - wanted):.2f} nats apart, with a standard error of {error:.2f}.",
             f"Train longer (--epochs), ask for something nearer, or raise the {setting}.",
             {"of": name, "asked": wanted, "reached": value},
