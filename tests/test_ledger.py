@@ -20,6 +20,7 @@ from lowerbound.errors import UsageError
 from lowerbound.evaluation import Section, Settings, Subject
 from lowerbound.objective import KL, Distortion, Elbo
 from lowerbound.vae import VAE
+from lowerbound.words import number
 
 D, L, B, N = 6, 3, 8, 1000
 FAST = ("train.epochs=3", "train.batch=64", "train.log=5")
@@ -174,7 +175,7 @@ def test_the_ledger_has_the_figures_of_the_training_and_says_what_they_are_of(ru
     rows = dict(section.rows)
     assert rows["data"] == "digits, test: 180 images of 1×8×8"
     assert rows["likelihood"] == "Bernoulli: normalised, a probability"
-    assert rows["elbo"].startswith(f"{test['elbo']:.2f} ± ")
+    assert rows["elbo"].startswith(f"{number(test['elbo'])} ± ")
     assert rows["elbo"].endswith(" nats")
     bits = float(rows["−elbo"].split(" ")[0])
     assert bits == pytest.approx(-test["elbo"] / 64 / math.log(2), abs=1e-4)
@@ -192,6 +193,9 @@ def test_beta_asked_and_reached_stand_beside_each_other(run: lowerbound.Run) -> 
     assert section.values["beta"] == run.metrics["test"]["beta"]  # the term's own, at the end of its schedule
     pixels = {each["name"]: each["beta"] for each in section.values["conventions"]}["pixel-mean"]
     assert pixels == pytest.approx(beta["reached"] / 64)
+    (elsewhere,) = (words for name, words in section.rows if name == "β elsewhere")
+    assert elsewhere.startswith(f"{pixels:.4g} beside mean −log p(x|z) over pixels")
+    assert elsewhere.endswith(f"--json has {len(section.values['conventions']) - 2} more")
 
 
 @pytest.mark.parametrize("measure", ["ledger", "likelihood", "aggregate", "samples"])
@@ -238,7 +242,7 @@ def test_a_loss_below_the_distortion_is_explained() -> None:
 
 
 def test_an_unfinished_run_and_a_density_of_vectors(tmp_path: Path) -> None:
-    """Without metrics.json the likelihood is asked anew, and no β is said to be reached."""
+    """Without metrics.json likelihood, σ and schedules are those of the newest checkpoint."""
     points = {"out": tmp_path / "r", "progress": False}
     run = lowerbound.fit("moons", set=("data.n=300", "train.epochs=2", "train.batch=32"), **points)
     whole = measured(run).values
@@ -247,9 +251,11 @@ def test_an_unfinished_run_and_a_density_of_vectors(tmp_path: Path) -> None:
     assert {each["name"] for each in whole["conventions"]} >= {"squares", "half-squares"}  # one σ is known
     run.unfinish()
     values = measured(lowerbound.load(run.path)).values
-    assert values["schedules"] == {"beta": None, "lambda": None, "capacity": None}
-    assert values["conventions"] == []
-    assert values["likelihood"]["density"] is True
+    assert values["schedules"] == {name: whole["schedules"][name] for name in ("beta", "lambda", "capacity")}
+    assert [each["name"] for each in values["conventions"]] == [each["name"] for each in whole["conventions"]]
+    assert values["likelihood"] == whole["likelihood"]
+    assert values["unfinished"] == {"step": begin.total(run), "steps": begin.total(run)}
+    assert whole["unfinished"] is None
 
 
 def test_a_model_that_gives_nan_has_no_figures(run: lowerbound.Run) -> None:

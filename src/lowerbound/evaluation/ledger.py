@@ -8,7 +8,7 @@ from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Section, Subject
 from lowerbound.metrics.bits import DENSITY, DISCRETE
 from lowerbound.run import noun
-from lowerbound.words import with_error
+from lowerbound.words import counted, with_error
 
 SCHEDULES = {"beta": "β", "lambda": "λ", "capacity": "C"}
 BINARISED = {
@@ -106,7 +106,7 @@ def _what(values: dict[str, Any]) -> list[tuple[str, str]]:
     normalised = f"normalised, a {'probability' if probability else 'density'}"
     kind = {True: normalised, False: likelihood["note"], None: "an own model, not known to be normalised"}
     rows = [
-        ("data", f"{data['name']}, {values['split']}: {values['images']:,} {data['noun']} of {shape}"),
+        ("data", f"{data['name']}, {values['split']}: {counted(values['images'], data['noun'][:-1])} of {shape}"),
         ("binarisation", BINARISED[values["binarise"]]),
         ("likelihood", f"{likelihood['name']}: {kind[likelihood['density']]}"),
     ]
@@ -139,9 +139,11 @@ def _figures(values: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _elsewhere(values: dict[str, Any]) -> list[tuple[str, str]]:
-    """Give the weight of the KL in codes that minimise something else."""
-    others = [each for each in values["conventions"] if each["name"] != "sums"]
-    return [(f"β elsewhere, {each['name']}", f"{each['beta']:.4g}: {each['loss']}") for each in others]
+    """Give the weight of the KL in the commonest codes that minimise something else; the values have all."""
+    others = [each for each in values["conventions"] if each["name"] in COMMON]
+    words = [f"{each['beta']:.4g} beside {each['loss']}" for each in others]
+    rest = len(values["conventions"]) - 1 - len(others)
+    return [("β elsewhere", f"{'; '.join(words)}; --json has {rest} more")] if words else []
 
 
 def _notes(values: dict[str, Any]) -> list[str]:

@@ -76,7 +76,8 @@ def overfitting(subject: Subject) -> Finding | None:
         f"The model knows its training images better than others: the {name} is {with_error(gap, error)} nats "
         f"{'higher' if sign > 0 else 'lower'} on them.",
         f"{number(seen[name])} on {seen['images']:,} of the training, {number(held[name])} on the {subject.split} "
-        f"split; the gap is {gap / error:.0f} standard errors, and {gap / deviation:.2f} of the deviation between images.",
+        f"split; the gap is {gap / error:.0f} standard errors, and {gap / deviation:.2f} of the deviation between "
+        "images.",
         "Train shorter (--epochs, or --set train.patience=3), on more data, with fewer or narrower layers, with "
         "dropout (--set model.posterior.net.dropout=0.1), or with a higher β.",
         {"gap": gap, "standard_error": error, "of": name, "deviation": deviation},
