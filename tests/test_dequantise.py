@@ -1,4 +1,4 @@
-"""Bytes with noise of one level: their stream, the bound on bits that a density then gives, and the figures of a run."""
+"""Bytes with noise of one level: their stream, the bound on bits that a density then gives, the figures of a run."""
 
 import math
 from dataclasses import replace

@@ -103,7 +103,7 @@ def error_over_images(
     It is that of this model on other images; models of other seeds differ by more. A score that can be asked with
     ``kept`` (`sap`, `factor_vae`) parts images and draws votes alike whichever are left out, so that what these change
     is not mixed with the noise of other votes. Some of that stays: a vote that drew an image draws another in its
-    place, and an error of few votes is too large by it (of 5,000 it is not seen; of 300 it is most of the error). Of
+    place, by which the error is too large: by little of thousands of votes, by half and more of a few hundred. Of
     scores that part images anew each time (`beta_vae`, `explicitness`) the error holds all of that noise.
 
     Raises UsageError where there are fewer than two groups or than two images for each.
