@@ -218,8 +218,8 @@ def _rows(values: dict[str, Any]) -> list[tuple[str, str]]:
 def _notes(values: dict[str, Any]) -> list[str]:
     notes = [
         "All scores are of the centres of q(z|x); 1 is the best that one may be. ± is over images: models of other "
-        "seeds differ by more, so compare several (--seeds) before one method is called better than another. That of the "
-        "FactorVAE score is rather too large: without some images some of its votes are others.",
+        "seeds differ by more, so compare several (--seeds) before one method is called better than another. That of "
+        "the FactorVAE score is rather too large: without some images some of its votes are others.",
         "Probes are fitted to half of the images and judged by the other. A histogram sees information in noise: here "
         f"up to {number(_noise(values))} nats, which is for the factor of most values.",
     ]
