@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lowerbound import metrics
 from lowerbound.errors import UsageError
-from lowerbound.metrics.against_prior import fisher
+from lowerbound.metrics.two_sample import fisher
 
 
 def draw(n: int, latents: int, seed: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Every verb from end to end on real data: what it writes can be opened, and the numbers it says are the run's."""
 
+import hashlib
 import html
 import json
 import os
@@ -27,6 +28,7 @@ from lowerbound import verbs
 from lowerbound.data import SOURCES
 from lowerbound.recipes import RECIPES
 from lowerbound.spec import REGISTRIES
+from lowerbound.words import number
 
 ESCAPE = "\x1b"
 
@@ -114,14 +116,14 @@ def test_seeds_and_their_spread(tmp_path: Path, capsys: pytest.CaptureFixture[st
     before, _, out = capsys.readouterr().out.partition("Over 2 seeds")
     runs = [metrics(folder / f"seed-{seed}")["test"] for seed in (5, 6)]
     for seed, test in zip((5, 6), runs, strict=True):
-        assert f"Test: elbo {test['elbo']:.2f} ± " in before
-        assert re.search(rf"^ +{seed} +{test['elbo']:.2f} +{test['distortion']:.2f} ", before, re.M)
+        assert f"Test: elbo {number(test['elbo'])} ± " in before
+        assert re.search(rf"^ +{seed} +{number(test['elbo'])} +{test['distortion']:.2f} ", before, re.M)
     for name in ("elbo", "distortion", "rate"):
         each = [run[name] for run in runs]
         assert each[0] != each[1]
-        said = re.search(rf"  {name} (-?\d+\.\d+) ± (\d+\.\d+) nats", out)
+        said = re.search(rf"  {name} (−?\d+\.\d+) ± (\d+\.\d+) nats", out)
         assert said is not None
-        assert float(said[1]) == pytest.approx(statistics.mean(each), abs=0.005)
+        assert float(said[1].replace("−", "-")) == pytest.approx(statistics.mean(each), abs=0.005)
         assert float(said[2]) == pytest.approx(statistics.stdev(each), abs=0.005, rel=0)
         assert len(said[2].lstrip("0.")) >= 3 or statistics.stdev(each) >= 0.1  # three digits of a small error
     spread = json.loads((folder / "seeds.json").read_bytes())["spread"]
@@ -222,7 +224,7 @@ def test_evaluate_in_words(digits: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert call("evaluate", digits, "--split", "validation", "--samples", "3", "--measure", "ledger") == 0
     text = capsys.readouterr().out
     assert text.startswith(f"{digits}, validation split, from the best weights (step ")
-    assert re.search(r"^ *elbo +-\d+\.\d+ ± 0\.\d+ nats *$", text, re.M)
+    assert re.search(r"^ *elbo +−\d+\.\d+ ± 0\.\d+ nats *$", text, re.M)
     assert re.search(r"cross-entropy on grey pixels, which is not a likelihood", text)
 
 
@@ -252,6 +254,42 @@ def test_evaluate_measures_diagnoses_and_shows_it_on_the_page(
     assert capsys.readouterr().err.startswith("lowerbound: likelihood: ")
     assert call("evaluate", path, "--measure", "zzz") == 2
     assert "There is no measure 'zzz'; known are:" in capsys.readouterr().err
+
+
+def test_a_run_that_is_not_finished_is_measured_and_shown_until_its_weights_are_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run"
+    options = ("--latents", "2", "--epochs", "3", "--set", "train.save=4", "--set", "train.batch=64")
+    warm = ("--set", 'objective.terms.kl.weight={"kind": "linear", "until": 1.0}')
+    assert run("train", "digits", *options, *warm, "--out", path)[0] == 0
+    steps = metrics(path)["weights"]["step"]
+    for name in ("metrics.json", "weights.safetensors", "report.html", "README.md"):
+        (path / name).unlink()
+    newest, earlier = sorted((path / "checkpoints").iterdir(), reverse=True)[:2]
+    assert int(newest.name) == steps
+    newest.rename(tmp_path / newest.name)  # as if it had been stopped before
+    at = int(earlier.name)
+    assert call("evaluate", path, "--images", "3", "--importance", "40") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    said = f"This training has not ended: all figures are those of step {at:,} of {steps:,}."
+    assert f"β 1 asked for, {(at - 1) / steps:.4g} reached by step {at} of {steps}" in text
+    assert said in text
+    assert f"resume {path} goes on with it." in text
+    kept = json.loads((path / "evaluation.json").read_bytes())
+    assert kept["step"] == at
+    assert kept["weights"] == hashlib.sha256((earlier / "weights.safetensors").read_bytes()).hexdigest()
+    assert call("report", path) == 0
+    page = (path / "report.html").read_text()
+    assert said in page
+    assert f"{kept['splits']['test']['sections']['ledger']['values']['elbo']:.2f}".replace("-", "−") in page
+    assert not (path / "README.md").exists()
+    (tmp_path / newest.name).rename(newest)
+    assert call("report", path) == 0
+    page = (path / "report.html").read_text()
+    assert "Evaluated on the test split" not in page
+    assert "This training has not ended" in page
+    assert f"newest checkpoint, step {steps}" in page
 
 
 # ---- pictures and numbers

@@ -10,12 +10,14 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 import lowerbound
 from commandline import call, metrics, picture, tree
 from lowerbound import figures
-from lowerbound.comparison import page
+from lowerbound.comparison import page, table
 from lowerbound.errors import UsageError
+from lowerbound.figures import style
 from lowerbound.words import with_error
 from test_report import HOSTILE, Reader
 from test_sweep import FAST, points
@@ -91,7 +93,7 @@ def test_seeds_are_one_row_with_their_spread(group: Path, capsys: Captured) -> N
         assert figure["mean"] == pytest.approx(each.mean(), rel=1e-12)
         assert figure["deviation"] == pytest.approx(each.std(ddof=1), rel=1e-12)
         assert figure["standard_errors"] == [metrics(run)["test"]["standard_error"][name] for run in runs]
-        assert with_error(each.mean(), each.std(ddof=1)).replace("-", "−") in text
+        assert with_error(each.mean(), each.std(ddof=1)) in text
     assert "log_p" not in row["figures"]  # of one seed only it was estimated
 
 
@@ -310,6 +312,25 @@ def test_labels_of_points_cover_no_other() -> None:
     boxes = [text.get_window_extent() for text in texts]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
     assert all(box.x1 <= drawn.bbox.width for box in boxes)
+
+
+def test_no_point_is_best_that_has_hardly_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    def best(*begun: bool) -> tuple[str, list[bool]]:
+        some = [
+            figures.Point(f"β = {i}", (9.0 - i, None), (80.0, None), (i - 89.0, None), begun=few)
+            for i, few in enumerate(begun)
+        ]
+        monkeypatch.setattr(table.Comparison, "points", lambda self: some)
+        marks = [dot for dot in figures.rate_distortion(some).axes[0].collections if len(dot.get_offsets()) == 1]
+        orange = [to_hex(dot.get_facecolor()[0]) == style.SECOND for dot in marks]
+        return table.summary(table.Comparison([], [], "test", {}, [], True, "beta")), orange
+
+    said, orange = best(False, False, True)
+    assert said.startswith("Of 3 points the test elbo is best at β = 1: −88.00 nats. From β = 0 to β = 2")
+    assert orange == [False, True, False]
+    said, orange = best(True, True, True)
+    assert "With fewer than 200 steps no point is trained" in said
+    assert not any(orange)
 
 
 def test_lines_of_equal_elbo_are_such() -> None:

@@ -4,8 +4,10 @@ import json
 import re
 import shlex
 import sys
+from dataclasses import replace
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,15 +141,28 @@ def test_dynamic_draws_have_the_grey_values_as_means() -> None:
     assert (error <= 6 * (p[0] * (1 - p[0])).sqrt() / sqrt(n)).all()  # exact at p = 0 and 1
 
 
-def test_every_training_image_is_seen_once_as_it_is_drawn() -> None:
-    grey_ones = torch.rand(50, 1, 3, 3)
-    source = tensor(grey_ones, labels=torch.arange(50), binarise="dynamic", validation=0, test=0)
-    x, rows = (torch.cat(parts) for parts in zip(*source.seen(7), strict=True))
-    assert sorted(rows.tolist()) == list(range(50))
+def test_evaluation_draws_the_bits_of_a_training_image_once_wherever_it_stands() -> None:
+    """Of 400 draws of 9 pixels a mean is off by 6 standard errors once in 10^8."""
+    grey_ones = torch.rand(500, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+    source = tensor(grey_ones, labels=torch.arange(500), binarise="dynamic", validation=50, test=50)
+    x, rows = (torch.cat(parts) for parts in zip(*source.blocks("train", 7), strict=True))
+    assert torch.equal(rows, source.train.rows)
     assert set(x.unique().tolist()) == {0.0, 1.0}
-    assert torch.equal(x[grey_ones[rows] == 1.0], torch.ones(int((grey_ones == 1.0).sum())))
-    plain = tensor(grey_ones, labels=torch.arange(50), validation=0, test=0)
-    assert torch.equal(torch.cat([part for part, _ in plain.seen(7)]), plain.train.images())
+    assert float((x - grey_ones[rows]).mean().abs()) < 6 * 0.5 / sqrt(x.numel())
+    assert torch.equal(x, source.part("train").images())
+    some = torch.tensor([333, 5, 5, 201])
+    moved = replace(source.part("train"), rows=source.train.rows[some])
+    assert torch.equal(moved.images(), x[some])
+    assert torch.equal(moved.images(1, 3), x[some[1:3]])
+    assert moved.images(4).shape == (0, 1, 3, 3)
+
+
+@pytest.mark.parametrize("binarise", ["none", "static", "threshold"])
+def test_what_is_evaluated_is_what_is_trained_on_but_for_dynamic_bits(binarise: Any) -> None:
+    source = tensor(grey(), binarise=binarise)
+    assert torch.equal(source.part("train").images(), source.train.images())
+    with pytest.raises(UsageError, match="no split 'tests'"):
+        source.part("tests")
 
 
 @pytest.mark.parametrize("kind", [torch.uint8, torch.float32])

@@ -7,6 +7,7 @@ drawing them takes longer than these trainings.
 
 import copy
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 import lowerbound
-from lowerbound import data, evaluation, gallery
+from lowerbound import checkpoint, data, evaluation, gallery
 from lowerbound.evaluation import Section, Settings, Subject, aggregate, diagnosis, ledger, likelihood
 from lowerbound.evaluation.diagnosis import Diagnosis, Finding, prior, training
 from lowerbound.evaluation.diagnosis import likelihoods as px
@@ -83,6 +84,16 @@ def sick(run: Run, change: Callable[[Any], None]) -> Run:
     return again
 
 
+def unfinished(run: Run, folder: Path, *, step: int | None = None) -> Run:
+    """Give a copy of a run as it was before it ended, with its newest checkpoint or that of a step."""
+    again = Run.open(shutil.copytree(run.path, folder / "run"), given=run.source)
+    again.unfinish()
+    for path in checkpoint.listed(again.checkpoints):
+        if step is not None and int(path.name) != step:
+            shutil.rmtree(path)
+    return again
+
+
 def examined(run: Run, *names: str, split: str = "test") -> tuple[Diagnosis, dict[str, Finding]]:
     """Take the ledger and the measures of these names, and diagnose; what is found must be JSON."""
     subject = Subject(run, split, Settings(images=30, importance=300))
@@ -108,7 +119,7 @@ def test_a_healthy_model_has_no_finding_and_everything_was_looked_for(healthy: R
 def test_what_was_not_measured_is_named_and_not_said_to_be_well(healthy: Run) -> None:
     found, _ = examined(healthy)
     names = [text.split(":")[0] for text in found.unlooked]
-    assert names == ["prior that does not match the codes", "log p(x) of too few effective samples"]
+    assert names == ["log p(x) of too few effective samples", "prior that does not match the codes"]
     alone = diagnosis.diagnose(Subject(healthy, "test"))  # the figures of the training serve where there is no ledger
     assert alone == found
     train = [text.split(":")[0] for text in examined(healthy, split="train")[0].unlooked]
@@ -121,18 +132,48 @@ def test_a_model_that_has_hardly_begun_is_told_so_and_nothing_else(trained: Trai
     assert [finding.name for finding in found.findings] == ["hardly begun"]
     assert "10 steps" not in found.findings[0].evidence
     assert "12 steps" in found.findings[0].evidence
-    assert found.unlooked == ["everything else: the model has hardly begun."]
+    effective, others = found.unlooked
+    assert effective == "log p(x) of too few effective samples: likelihood was not measured, or has no meaning here."
+    for name in list(diagnosis.ILLNESSES)[diagnosis.EARLY :]:
+        assert name in others
+    assert others.endswith("the model has hardly begun, with 12 steps; 200 are the least.")
+
+
+def test_a_short_training_hides_nothing_that_holds_already(strange: Run, tmp_path: Path) -> None:
+    """The gradient exploded in the first steps; that all latents have collapsed is not said after 150 of 250."""
+    run = unfinished(strange, tmp_path, step=150)
+    run.cut(150)
+    found, by_name = examined(run, "likelihood")
+    assert "exploding gradients" in by_name
+    assert by_name["training that has not ended"].values == {"step": 150, "steps": 250}
+    assert not {*list(diagnosis.ILLNESSES)[diagnosis.EARLY :], "hardly begun"} & {*by_name}
+    (words,) = found.unlooked
+    assert words.startswith("collapsed latents, ")
+    assert words.endswith("the model has hardly begun, with 150 steps; 200 are the least.")
+
+
+def test_values_that_are_not_finite(healthy: Run) -> None:
+    def broken(model: Any) -> None:
+        model.posterior.mu.bias[1] = float("nan")
+
+    finding = training.unfinite(Subject(sick(healthy, broken), "test"))
+    assert finding is not None
+    assert finding.evidence == "Not finite are the weights posterior.mu.bias and the codes of 200 of 200 inputs."
+    assert training.unfinite(Subject(healthy, "test")) is None
 
 
 def test_a_run_that_is_not_finished_says_what_it_has_no_record_of(healthy: Run, tmp_path: Path) -> None:
-    import shutil
-
-    path = shutil.copytree(healthy.path, tmp_path / "run")
-    run = Run.open(path, given=healthy.source)
-    run.unfinish()
-    found, _ = examined(run)
-    assert found.findings == []
-    assert "warm-up that never ended: the run is not finished." in found.unlooked
+    run = unfinished(healthy, tmp_path)
+    found, by_name = examined(run, "aggregate", "likelihood")
+    assert list(by_name) == ["training that has not ended"]
+    finding = by_name["training that has not ended"]
+    step = int(checkpoint.listed(run.checkpoints)[0].name)
+    assert finding.values == {"step": step, "steps": 500}
+    assert finding.advice == f"lowerbound resume {run.path} goes on with it."
+    assert found.unlooked == [
+        "warm-up that never ended: the training has not ended.",
+        "target that was not reached: the training has not ended.",
+    ]
 
 
 # latents
@@ -203,8 +244,6 @@ def test_a_warm_up_that_never_ended(strange: Run) -> None:
 
 
 def test_weights_from_before_the_end_of_a_warm_up_are_named(healthy: Run, tmp_path: Path) -> None:
-    import shutil
-
     path = shutil.copytree(healthy.path, tmp_path / "run")
     run = Run.open(path, given=healthy.source)
     run.write_json("metrics.json", run.metrics | {"beta": {"asked": 1.0, "reached": 1.0, "chosen": 0.25}})

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 import linear
 from lowerbound import likelihood, metrics, nets, oracle, posterior, prior, rng
 from lowerbound.errors import UsageError
-from lowerbound.metrics import Estimates
+from lowerbound.metrics import Estimates, weights
 from lowerbound.metrics.pareto import tail_length
 from lowerbound.objective import Elbo
 from lowerbound.vae import VAE
@@ -176,7 +177,10 @@ def test_weights_without_a_tail_have_none_and_ties_are_not_taken_for_one() -> No
     assert found[2] > 10  # each weight is e^15 times the next
     estimates = Estimates.of(torch.cat([exact, tied, far], 1))
     assert estimates.doubtful == 2
-    assert estimates.summary()["k_hat"][:2] == [None, None]
+    found = estimates.summary()
+    assert found["k_hat"][:2] == [None, None]
+    assert found["no_tail"] == [0]  # the first has none, of the second it cannot be told: only that one is in doubt
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
 def test_of_few_samples_no_index_is_given_and_the_limit_is_stricter() -> None:
@@ -258,6 +262,20 @@ def test_a_summary_is_json_and_says_none_where_nothing_is_known() -> None:
         assert one[name] is None
     for summary in (found, one):
         json.dumps(summary, allow_nan=False)
+
+
+def test_that_an_error_over_few_images_is_hardly_known_is_said_with_how_little() -> None:
+    """The deviation of the standard error of n normal values, over its mean, by 4,000 draws of each n."""
+    for n in (2, 5, 19):
+        draws = torch.randn(4000, n, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
+        errors = draws.std(1) / n**0.5
+        off = float(errors.std() / errors.mean())
+        (note,) = weights.few_images(n)
+        told = re.search(r"over (\d+) images: .* by about (\d+) %", note)
+        assert told is not None
+        assert int(told[1]) == n
+        assert off == pytest.approx(int(told[2]) / 100, rel=0.15)
+    assert weights.few_images(20) == weights.few_images(1) == []
 
 
 # --- the whole split -------------------------------------------------------------------------------------------------

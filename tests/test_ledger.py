@@ -14,12 +14,13 @@ from torch.distributions import Independent, Normal
 from torch.nn import functional as F
 
 import lowerbound
-from lowerbound import evaluation, likelihood, metrics, nets, posterior, prior
+from lowerbound import begin, evaluation, likelihood, metrics, nets, posterior, prior
 from lowerbound.dist import Levels
 from lowerbound.errors import UsageError
 from lowerbound.evaluation import Section, Settings, Subject
 from lowerbound.objective import KL, Distortion, Elbo
 from lowerbound.vae import VAE
+from lowerbound.words import number
 
 D, L, B, N = 6, 3, 8, 1000
 FAST = ("train.epochs=3", "train.batch=64", "train.log=5")
@@ -174,7 +175,7 @@ def test_the_ledger_has_the_figures_of_the_training_and_says_what_they_are_of(ru
     rows = dict(section.rows)
     assert rows["data"] == "digits, test: 180 images of 1×8×8"
     assert rows["likelihood"] == "Bernoulli: normalised, a probability"
-    assert rows["elbo"].startswith(f"{test['elbo']:.2f} ± ")
+    assert rows["elbo"].startswith(f"{number(test['elbo'])} ± ")
     assert rows["elbo"].endswith(" nats")
     bits = float(rows["−elbo"].split(" ")[0])
     assert bits == pytest.approx(-test["elbo"] / 64 / math.log(2), abs=1e-4)
@@ -192,22 +193,33 @@ def test_beta_asked_and_reached_stand_beside_each_other(run: lowerbound.Run) -> 
     assert section.values["beta"] == run.metrics["test"]["beta"]  # the term's own, at the end of its schedule
     pixels = {each["name"]: each["beta"] for each in section.values["conventions"]}["pixel-mean"]
     assert pixels == pytest.approx(beta["reached"] / 64)
+    (elsewhere,) = (words for name, words in section.rows if name == "β elsewhere")
+    assert elsewhere.startswith(f"{pixels:.4g} beside mean −log p(x|z) over pixels")
+    assert elsewhere.endswith(f"--json has {len(section.values['conventions']) - 2} more")
 
 
-def test_grey_training_images_of_a_dynamic_run_are_no_likelihood(run: lowerbound.Run) -> None:
-    values = measured(run, "train").values
-    assert values["likelihood"]["density"] is False
-    assert "cross-entropy on the grey pixels" in values["bits_refused"]
-
-
-def test_the_aggregate_of_a_dynamic_runs_training_images_is_that_of_drawn_ones(run: lowerbound.Run) -> None:
+@pytest.mark.parametrize("measure", ["ledger", "likelihood", "aggregate", "samples"])
+def test_the_training_images_of_a_dynamic_run_are_measured_as_bits(run: lowerbound.Run, measure: str) -> None:
     """The encoder has never seen the grey ones."""
     given: list[torch.Tensor] = []
     hook = run.model.posterior.register_forward_pre_hook(lambda _, args: given.append(args[0].unique()))
-    evaluation.aggregate.measure(Subject(run, "train"))
+    evaluation.MEASURES[measure](Subject(run, "train", Settings(images=20, importance=30)))
     hook.remove()
-    assert len(given) > 1
+    assert given
     assert set(torch.cat(given).tolist()) == {0.0, 1.0}
+
+
+def test_the_training_images_of_a_dynamic_run_have_a_likelihood(run: lowerbound.Run) -> None:
+    """Bits that were drawn by another seed have nearly the same elbo."""
+    section = measured(run, "train")
+    values = section.values
+    assert values["likelihood"] == run.metrics["likelihood"]
+    assert values["bits_per_dimension"] > 0
+    assert dict(section.rows)["binarisation"] == "dynamic: drawn anew each time in training, once in evaluation"
+    blocks = [run.source.batch(0, len(run.source.train), seed=9)]
+    once = lowerbound.metrics.evaluate(run.model, begin.objective(run), blocks, step=9)
+    error = values["standard_error"]["elbo"]
+    assert once["elbo"] == pytest.approx(values["elbo"], abs=4 * error)
 
 
 def test_a_run_without_an_elbo_or_a_density_is_told_why_it_has_no_bits(tmp_path: Path) -> None:
@@ -230,7 +242,7 @@ def test_a_loss_below_the_distortion_is_explained() -> None:
 
 
 def test_an_unfinished_run_and_a_density_of_vectors(tmp_path: Path) -> None:
-    """Without metrics.json the likelihood is asked anew, and no β is said to be reached."""
+    """Without metrics.json likelihood, σ and schedules are those of the newest checkpoint."""
     points = {"out": tmp_path / "r", "progress": False}
     run = lowerbound.fit("moons", set=("data.n=300", "train.epochs=2", "train.batch=32"), **points)
     whole = measured(run).values
@@ -239,9 +251,11 @@ def test_an_unfinished_run_and_a_density_of_vectors(tmp_path: Path) -> None:
     assert {each["name"] for each in whole["conventions"]} >= {"squares", "half-squares"}  # one σ is known
     run.unfinish()
     values = measured(lowerbound.load(run.path)).values
-    assert values["schedules"] == {"beta": None, "lambda": None, "capacity": None}
-    assert values["conventions"] == []
-    assert values["likelihood"]["density"] is True
+    assert values["schedules"] == {name: whole["schedules"][name] for name in ("beta", "lambda", "capacity")}
+    assert [each["name"] for each in values["conventions"]] == [each["name"] for each in whole["conventions"]]
+    assert values["likelihood"] == whole["likelihood"]
+    assert values["unfinished"] == {"step": begin.total(run), "steps": begin.total(run)}
+    assert whole["unfinished"] is None
 
 
 def test_a_model_that_gives_nan_has_no_figures(run: lowerbound.Run) -> None:

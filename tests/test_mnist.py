@@ -14,6 +14,7 @@ import pytest
 import lowerbound
 from commandline import call, metrics, picture, rows, run, tree
 from lowerbound.recipes import RECIPES
+from lowerbound.words import number
 
 WORDS = ("train", "--epochs", "0.35", "--set", "train.batch=64")
 
@@ -50,10 +51,12 @@ def test_training_says_what_it_found_chose_and_reached(trained: tuple[Path, str]
     assert "Training: 300 steps of 64 (0.35 epochs)" in out
     assert f"Run: {path}" in out
     assert f"lowerbound resume {path} goes on" in out
-    assert re.search(r"step 300/300  elbo -\d+\.\d  distortion \d+\.\d  rate \d+\.\d", out)
+    assert re.search(r"step 300/300  elbo −\d+\.\d  distortion \d+\.\d  rate \d+\.\d", out)
     assert f"Report: {path / 'report.html'}" in out
     test = metrics(path)["test"]
-    said = f"Test: elbo {test['elbo']:.2f} ± {test['standard_error']['elbo']:.2f}, distortion {test['distortion']:.2f}"
+    said = (
+        f"Test: elbo {number(test['elbo'])} ± {test['standard_error']['elbo']:.2f}, distortion {test['distortion']:.2f}"
+    )
     assert said in out
     assert f"Latents: {test['active']} of 16 in use" in out
     assert "cross-entropy on grey pixels, which is not a likelihood" in out
@@ -115,7 +118,7 @@ def test_evaluate_in_words(mnist: Path) -> None:
     """The whole of it: a cross-entropy has no log p(x), and its codes and samples are measured all the same."""
     test, text = metrics(mnist)["test"], said("evaluate", mnist)
     assert f"{mnist}, test split, from the best weights (step 300)\n\nLedger\n" in text
-    assert re.search(rf"^ *elbo +{test['elbo']:.2f} ± {test['standard_error']['elbo']:.2f} nats *$", text, re.M)
+    assert re.search(rf"^ *elbo +{number(test['elbo'])} ± {test['standard_error']['elbo']:.2f} nats *$", text, re.M)
     assert "10,000 images of 1×28×28" in text
     for title in ("Ledger", "The aggregate posterior", "Samples", "What was found"):
         assert f"\n{title}" in text

@@ -10,12 +10,13 @@ import scipy.linalg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from lowerbound import metrics
 from lowerbound.errors import UsageError
-from lowerbound.metrics import memorisation, sets
+from lowerbound.metrics import search, sets
 from lowerbound.metrics.manifolds import reach
 
 MEASURES: dict[str, Callable[[Tensor, Tensor], float]] = {
@@ -242,9 +243,9 @@ def test_neighbours_are_scikit_learns_whatever_the_blocks(monkeypatch: pytest.Mo
     x, images = normal(70, 8, 1), normal(300, 8, 2, shift=1000)  # far from 0, where products lose digits
     x = x + 1000
     distance, index = NearestNeighbors(n_neighbors=1).fit(images.numpy()).kneighbors(x.numpy())
-    for values, rows in ((memorisation.VALUES, 256), (64, 16)):
-        monkeypatch.setattr(memorisation, "VALUES", values)
-        monkeypatch.setattr(memorisation, "ROWS", rows)
+    for values, columns in ((sets.VALUES, search.COLUMNS), (32, 4)):
+        monkeypatch.setattr(sets, "VALUES", values)
+        monkeypatch.setattr(search, "COLUMNS", columns)
         found = metrics.neighbours(x, images)
         assert found.index.tolist() == index[:, 0].tolist()
         np.testing.assert_allclose(found.distance, distance[:, 0], rtol=1e-3)
@@ -273,7 +274,7 @@ def test_the_test_of_copies_has_the_mean_and_the_variance_of_every_way_to_say_wh
         shares.append(found.share)
     assert found is not None
     assert np.mean(shares) == pytest.approx(found.expected) == pytest.approx(0.4)
-    error = (found.high - found.low) / 2 / 1.959963985 * (1 - found.expected)
+    error = (found.share - found.expected) / norm.isf(found.p)
     assert np.std(shares) == pytest.approx(error, rel=1e-6)
 
 
@@ -300,6 +301,30 @@ def test_a_model_that_copies_half_of_its_samples_is_found_and_the_half_is_in_the
     found = metrics.memorised(metrics.neighbours(samples, images), torch.arange(1200) < 600)
     assert found.p < 1e-6
     assert 0.3 < found.low < 0.5 < found.high < 0.7
+
+
+@pytest.mark.parametrize("copied", [0.0, 0.5, 0.9, 1.0])
+def test_the_interval_of_what_is_copied_has_its_rate_however_much_is(copied: float) -> None:
+    """200 trials at 95 %: 178 at least (binomial, false alarm 2e-4), and not all of them (4e-5) but at the end of 1."""
+    trained, hits, widths = torch.arange(400) < 240, 0, []
+    for i in range(200):
+        images, g = normal(400, 4, 4 * i), torch.Generator().manual_seed(4 * i + 3)
+        copies = images[torch.randint(240, (200,), generator=g)] + 0.001 * normal(200, 4, 4 * i + 1)
+        copy = torch.rand(200, 1, generator=g) < copied
+        found = metrics.memorised(metrics.neighbours(copies.where(copy, normal(200, 4, 4 * i + 2)), images), trained)
+        hits += found.low - 1e-12 <= copied <= found.high + 1e-12
+        widths.append(found.high - found.low)
+    assert 178 <= hits < (201 if copied == 1 else 200)
+    assert np.mean(widths) < (0.4 if copied < 0.9 else 0.16)
+
+
+def test_a_model_that_gives_one_training_image_only_has_shown_that_of_one_image() -> None:
+    """Of 200 copies of one image the p is that of a coin, and the interval holds an excess of 0."""
+    images = normal(400, 4, 1)
+    found = metrics.memorised(metrics.neighbours(images[:1].repeat(200, 1), images), torch.arange(400) < 240)
+    assert found.excess == 1
+    assert found.p > 0.1
+    assert found.low < 0 < found.high == pytest.approx(1)
 
 
 # ---- what has no meaning

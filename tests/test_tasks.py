@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from commandline import call, picture
 from lowerbound import explore, gibbs, likelihood, nets, oracle, posterior, prior
 from lowerbound.data import Split
 from lowerbound.errors import DataError, UsageError
+from lowerbound.metrics import search
 from lowerbound.run import Run
 from lowerbound.tasks.given import Given
 from lowerbound.tasks.impute import mask
@@ -168,7 +170,8 @@ def test_what_cannot_be_imputed_is_refused() -> None:
 # ---- neighbours
 
 
-def test_neighbours_are_those_of_all_distances() -> None:
+def test_neighbours_are_those_of_all_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "COLUMNS", 4096)
     g = torch.Generator().manual_seed(0)
     codes, query = torch.randn(9000, 3, generator=g).double(), torch.randn(4, 3, generator=g).double()
     far, rows = explore.neighbours(query, codes, 5)  # in three blocks
@@ -452,6 +455,26 @@ def test_the_neighbours_of_a_file_begin_with_its_own_row(
     far = (codes - codes[5]).norm(dim=1)
     assert other.places["codes"] == [int(i) for i in far.argsort(stable=True) if i != 5]
     assert other.table()[0].keys() == {"by", "image", "label", "distance"}
+
+
+def test_bits_are_compared_with_bits(tmp_path: Path) -> None:
+    """Training images of a dynamic run are grey until they are drawn; distances of bits are roots of whole numbers."""
+    options: dict[str, Any] = {"latents": 2, "progress": False, "set": ("data.binarise=dynamic", "train.epochs=1")}
+    found = lowerbound.neighbours(lowerbound.fit("digits", out=tmp_path / "r", **options), 0, k=20)
+    squares = torch.tensor(found.distances["pixels"]).square()
+    torch.testing.assert_close(squares, squares.round(), rtol=0, atol=1e-4)
+    images = torch.cat([found.data.split.images(i, i + 1) for i in found.places["pixels"]])
+    assert set(images.unique().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close((images - found.query).flatten(1).square().sum(1), squares, rtol=0, atol=1e-4)
+
+
+def test_no_image_is_refused_before_torch_is_loaded(tmp_path: Path) -> None:
+    code = (
+        "import sys; from lowerbound.cli import main; c = main(['neighbours', 'r']); print(c, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout == "2 False\n"
+    assert done.stderr == "lowerbound: Give one image: --image ROW of the held-out images, or --file IMAGE.\n"
 
 
 def test_neighbours_that_are_not_there_are_refused(run: Run, tmp_path: Path) -> None:

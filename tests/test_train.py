@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from lowerbound import data, likelihood, nets, posterior, prior
+from lowerbound import data, explore, likelihood, nets, posterior, prior
 from lowerbound.errors import DivergedError
 from lowerbound.objective import Elbo, Group, Loss, Objective
-from lowerbound.train import Plan, State, start, step, train
+from lowerbound.train import Plan, State, rehearse, start, step, train
 from lowerbound.vae import VAE, Model, Trace
 
 
@@ -193,7 +193,21 @@ def test_a_model_is_left_in_the_mode_it_was_in_by_evaluation() -> None:
     for mode in (True, False):
         m = model().train(mode)
         evaluate(m, Elbo(), source.blocks("test"), step=0)
+        explore.embed(m, source.blocks("test"))
+        explore.decode(m, torch.zeros(3, 2))
         assert m.training is mode
+
+
+def test_a_rehearsal_is_in_the_mode_of_training_and_leaves_that_it_was_in() -> None:
+    net = Modes()
+    m = VAE(posterior.Gaussian(net, 2), prior.Standard(2), likelihood.Bernoulli(nets.MLP((2,), (6,), hidden=(8,))))
+    for mode in (True, False):
+        rehearse(m.train(mode), Elbo(), X)
+        with pytest.raises(RuntimeError):
+            rehearse(m, Elbo(), X[:, :5])
+        assert m.training is mode
+        assert net.training is mode
+    assert [training for training, _ in net.seen] == [True] * 4
 
 
 class Modes(nn.Module):

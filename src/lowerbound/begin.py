@@ -18,7 +18,7 @@ from lowerbound.data import Source
 from lowerbound.data.npy import stored_arrays
 from lowerbound.dist import on_levels
 from lowerbound.errors import DataError, StorageError, UsageError
-from lowerbound.job import Job
+from lowerbound.job import Job, likelihood_note, reached, sigma
 from lowerbound.objective import Objective
 from lowerbound.run import Run, program
 from lowerbound.train import Plan, rehearse, start
@@ -403,6 +403,24 @@ def differences(run: Run) -> list[str]:
 def objective(run: Run) -> Objective:
     """Make the objective that a run was trained with."""
     return specs.build_objective(run.spec, total(run), run.data["images"]["train"])
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """Give the figures of a finished run; of another what its newest checkpoint is: weights, likelihood, σ, schedules.
+
+    Raises StorageError where there is no checkpoint yet.
+    """
+    if run.finished:
+        return run.metrics
+    weights, trained = run.weights, objective(run)
+    tensors, _ = checkpoint.load(checkpoint.listed(run.checkpoints)[0])
+    trained.load_state_dict(tensors.get("objective", {}))  # a weight that adapts is where it was moved to
+    return {
+        "weights": weights,
+        "likelihood": likelihood_note(run.model, run.source),
+        "sigma": sigma(run.model),
+        **reached(trained, weights["step"], weights["step"]),
+    }
 
 
 def total(run: Run) -> int:

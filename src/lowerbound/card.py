@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from lowerbound import files
 from lowerbound.metrics import headline
 from lowerbound.run import noun
+from lowerbound.words import with_error
 
 if TYPE_CHECKING:
     from lowerbound.run import Run
@@ -57,9 +58,8 @@ def _table(figures: dict[str, Any] | None, split: str, called: str) -> list[str]
     if figures is None:
         return ["No held-out split was kept, so nothing was measured."]
     rows = [f"| {split}, {figures['images']:,} {called} | nats |", "|---|---|"]
-    for name in headline(figures):
-        error = figures["standard_error"].get(name)
-        rows.append(f"| {name} | {figures[name]:.2f}" + (f" ± {error:.2f} |" if error is not None else " |"))
+    errors = figures["standard_error"]
+    rows += [f"| {name} | {with_error(figures[name], errors.get(name))} |" for name in headline(figures)]
     if figures["active"] is None:
         return rows
     return [*rows, f"| latents in use | {figures['active']} of {figures['latents']} |"]

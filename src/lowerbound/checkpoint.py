@@ -112,6 +112,11 @@ def problem(path: Path) -> str | None:
     return None
 
 
+def weights(path: Path) -> str:
+    """Give the SHA-256 of a checkpoint's weights; raises StorageError where its manifest is damaged."""
+    return _manifest(path)["weights.safetensors"]
+
+
 def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Read a checkpoint: the tensors by file, and the state. Raises StorageError where it is damaged."""
     try:

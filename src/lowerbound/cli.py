@@ -365,6 +365,10 @@ class Neighbours:
 
     def __call__(self) -> None:
         """Run the verb."""
+        from lowerbound.words import ONE_IMAGE
+
+        if (self.image is None) == (self.file is None):  # before torch is loaded
+            raise UsageError(ONE_IMAGE)
         from lowerbound.tasks import command
 
         command.neighbours(self)

@@ -9,10 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowerbound.errors import UsageError
-from lowerbound.vae import Model
-
-BLOCK = 4096  # codes that are compared at a time
-NAN = "Some codes, or images, are not numbers, and {what}: the model gives NaN, or was given it."
+from lowerbound.metrics.search import nearest
+from lowerbound.vae import Model, evaluating
 
 
 def embed(
@@ -20,8 +18,7 @@ def embed(
 ) -> tuple[Float[Tensor, "N D"], Int[Tensor, " N"] | None]:
     """Give the codes of a split, (N, D), and its labels, (N,), if it has them."""
     codes, labels = [], []
-    model.eval()
-    with torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         for x, y in blocks:
             codes.append(model.encode(x))
             labels.append(y)
@@ -110,7 +107,11 @@ def extent(codes: Float[Tensor, "N D"], share: float = 0.998) -> tuple[Float[Ten
         (tensor([5.]), tensor([94.]))
     """
     if not len(codes) or not bool(codes.isfinite().all()):
-        raise UsageError(NAN.format(what="have no extent") if len(codes) else "There are no codes to have an extent.")
+        raise UsageError(
+            "Some codes are not numbers, and have no extent: the model gives NaN, or was given it."
+            if len(codes)
+            else "There are no codes to have an extent."
+        )
     ordered = codes.sort(dim=0).values
     cut = round(len(codes) * (1 - share) / 2)
     return ordered[cut], ordered[-1 - cut]
@@ -130,8 +131,7 @@ def manifold(model: Model, side: int = 20, reach: float = 0.99) -> tuple[Float[T
 def decode(model: Model, z: Float[Tensor, "*B D"], batch: int = 500) -> Float[Tensor, "*rest"]:
     """Decode latents with any leading axes, ``batch`` at a time, without gradients."""
     flat = z.reshape(-1, z.shape[-1]).to(next(model.parameters()).device)
-    model.eval()
-    with torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         images = torch.cat([model.decode(part) for part in flat.split(batch)])
     return images.reshape(*z.shape[:-1], *images.shape[1:])
 
@@ -165,7 +165,9 @@ def principal(
         ([1.0, 3.0], [0.0, 1.0], 1.0)
     """
     if not bool(codes.isfinite().all()):
-        raise UsageError(NAN.format(what="have no place in a plane"))
+        raise UsageError(
+            "Some codes are not numbers, and have no place in a plane: the model gives NaN, or was given it."
+        )
     mean = codes.double().mean(0)
     _, s, v = torch.linalg.svd(codes.double() - mean, full_matrices=False)
     v = v * v.gather(1, v.abs().argmax(1, keepdim=True)).sign()  # a direction's sign is free: fix it
@@ -185,7 +187,8 @@ def umap(codes: Float[Tensor, "N D"], seed: int = 0) -> Float[Tensor, "N 2"]:
         library = import_module("umap")  # without type stubs
     except ImportError:
         raise UsageError(
-            "UMAP is not installed: pip install umap-learn, or take pca, which needs nothing else."
+            "UMAP is not installed: pip install umap-learn, which is the extra umap, or take pca, which needs nothing "
+            "else."
         ) from None
     neighbours = min(15, len(codes) - 1)
     found = library.UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(codes.cpu().numpy())
@@ -193,7 +196,7 @@ def umap(codes: Float[Tensor, "N D"], seed: int = 0) -> Float[Tensor, "N 2"]:
 
 
 def neighbours(
-    query: Float[Tensor, "Q *X"], codes: Float[Tensor, "N ..."] | Iterable[Float[Tensor, "n ..."]], k: int
+    query: Float[Tensor, "Q *X"], codes: Float[Tensor, "N ..."] | Iterable[Float[Tensor, "_ ..."]], k: int
 ) -> tuple[Float[Tensor, "Q K"], Int[Tensor, "Q K"]]:
     r"""Find the k nearest of some codes to each query: their distances, the smallest first, and their rows.
 
@@ -209,26 +212,4 @@ def neighbours(
         >>> far.tolist(), rows.tolist()
         ([[1.0, 5.0]], [[1, 0]])
     """
-    if k < 1:
-        raise UsageError(f"k is {k}: at least 1 neighbour is needed.")
-    far = query.new_empty(len(query), 0)
-    rows = torch.empty(len(query), 0, dtype=torch.long, device=query.device)
-    seen = 0
-    for block in codes.split(BLOCK) if isinstance(codes, Tensor) else codes:
-        if block.shape[1:] != query.shape[1:]:
-            raise UsageError(f"A query of shape {tuple(query.shape[1:])} has no distance to {tuple(block.shape[1:])}.")
-        # not by a product of matrices: of close neighbours it would leave the rounding only
-        d = torch.cdist(query.flatten(1), block.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
-        if bool(d.isnan().any()):
-            raise UsageError(NAN.format(what="have no nearest neighbour"))
-        far, rows = torch.cat([far, d], 1), torch.cat([rows, _numbers(seen, d)], 1)
-        best = far.argsort(dim=1, stable=True)[:, :k]
-        far, rows = far.gather(1, best), rows.gather(1, best)
-        seen += len(block)
-    if not seen:
-        raise UsageError("There is nothing among which neighbours could be found.")
-    return far, rows
-
-
-def _numbers(first: int, like: Tensor) -> Tensor:
-    return torch.arange(first, first + like.shape[1], device=like.device).expand(like.shape)
+    return nearest(query, codes, k)

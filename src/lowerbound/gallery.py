@@ -14,6 +14,7 @@ from lowerbound.errors import UsageError
 from lowerbound.metrics import headline
 from lowerbound.metrics.aggregate import FLOOR
 from lowerbound.run import Run, noun
+from lowerbound.words import number
 
 
 def is_image(run: Run) -> bool:
@@ -29,7 +30,7 @@ def held_out(run: Run) -> str:
 
 def shown(run: Run, rows: slice) -> tuple[Float[Tensor, "n *X"], Int[Tensor, " n"] | None]:
     """Give some images of the held-out split, binarised as the data are, and their labels."""
-    split = getattr(run.source, held_out(run))
+    split = run.source.part(held_out(run))
     device = next(run.model.parameters()).device
     labels = split.targets(rows.start, rows.stop)
     return split.images(rows.start, rows.stop).to(device), labels
@@ -68,7 +69,7 @@ def reconstruct(run: Run, n: int = 24) -> Figure:
 def latents_by_kl(run: Run) -> list[tuple[int, float | None]]:
     """Give the latents, those with the highest KL first, with that KL in nats where it is known for each.
 
-    Of a run that is not finished it is that of the newest validation.
+    Of a run that is not finished it is that of its evaluation, or else of its newest validation.
     """
     kl = _measured(run).get("kl_by_dim")
     if kl is None:
@@ -86,9 +87,10 @@ def unused(run: Run) -> set[int]:
 
 def _measured(run: Run) -> dict[str, Any]:
     """Give the figures of the held-out images: of the evaluation, or else of the newest validation."""
-    if run.finished:
-        found: dict[str, Any] = run.metrics.get("test") or run.metrics.get("validation") or {}
-        return found
+    if run.finished or run.evaluation:
+        known = figures_of(run)
+        if found := known.get("test") or known.get("validation"):
+            return dict(found)
     return next((row for row in reversed(run.history) if row["split"] == "validation"), {})
 
 
@@ -225,24 +227,42 @@ def pictures(run: Run) -> list[tuple[str, str, str, Callable[[], Figure]]]:
 
 
 def write(run: Run) -> Path:
-    """Make the run's figures, its report.html and its model card; gives the report's path."""
+    """Make the run's figures, its report.html and, of a finished one, its model card; gives the report's path."""
     from lowerbound.card import write_card
 
     run.figures.mkdir(exist_ok=True)
     figures.save(figures.curves(run.history), run.figures / "curves.png", note="every logged step")
     for name, _, _, make in pictures(run):
         figures.save(make(), run.figures / f"{name}.png", note=run.weights_note)
-    write_card(run)
-    return page(run)
+    if run.finished:
+        write_card(run)
+    return page(run, drawn=True)
 
 
-def page(run: Run) -> Path:
-    """Write report.html of the pictures and figures that are there; gives its path."""
+def page(run: Run, *, drawn: bool = False) -> Path:
+    """Write report.html of the pictures and figures that are there; gives its path.
+
+    Of a run that is not finished pictures are shown where they were ``drawn`` just now: others may be of other weights.
+    """
     shown = [
         report.Picture(title, f"{caption} From the {run.weights_note}.", run.figures / f"{name}.png")
-        for name, title, caption, _ in pictures(run)
+        for name, title, caption, _ in (pictures(run) if drawn or run.finished else [])
     ]
     return report.write(run.path / "report.html", content(run, shown))
+
+
+def figures_of(run: Run) -> dict[str, Any]:
+    """Give the figures of a finished run; of another those that ``lowerbound evaluate`` found of its newest checkpoint.
+
+    Raises StorageError where there are no weights yet.
+    """
+    if run.finished:
+        return run.metrics
+    found: dict[str, Any] = {"weights": run.weights}
+    for split, kept in run.evaluation.items():
+        if values := kept["sections"].get("ledger", {}).get("values"):
+            found |= {split: values, "likelihood": values["likelihood"], **values["schedules"]}
+    return found
 
 
 def content(run: Run, pictures: list[report.Picture]) -> report.Content:
@@ -256,7 +276,8 @@ def content(run: Run, pictures: list[report.Picture]) -> report.Content:
         data=run.data,
         env=run.env,
         history=run.history,
-        metrics=run.metrics,
+        metrics=figures_of(run),
+        unfinished=not run.finished,
         evaluation=run.evaluation,
         figures=run.figures,
         pictures=pictures,
@@ -278,6 +299,8 @@ def commands(run: Run) -> list[tuple[str, str]]:
         else []
     )
     some += [] if own_data else _of_the_data(run, path)
+    if not run.finished and not own_model and not own_data:
+        some = [("go on with the training", f"lowerbound resume {path}"), *some]
     some = [] if own_model else some  # the command line cannot build what was built in Python
     return [*some, ("in Python", _in_python(run, own_data, own_model))]
 
@@ -297,7 +320,7 @@ def _of_the_data(run: Run, path: str) -> list[tuple[str, str]]:
             ends = f"--start {first} --end {second}"
             some.append((f"walk from one {split} image to another", f"lowerbound interpolate {path} {ends}"))
     measured = f"lowerbound evaluate {path}{where} --samples 10"
-    *names, last = headline((run.metrics if run.finished else {}).get(split) or {}) or ["what can be measured"]
+    *names, last = headline(figures_of(run).get(split) or {}) or ["what can be measured"]
     again = f"{', '.join(names)} and {last}" if names else last
     return [
         *some,
@@ -322,7 +345,7 @@ def notebook(run: Run) -> str:
     if not run.finished:
         return f"<p><b>{html.escape(run.path.name)}</b>: not finished, {len(run.history)} rows of history</p>"
     figure = run.metrics.get("test") or run.metrics.get("validation") or {}
-    line = ", ".join(f"{name} {figure[name]:.2f}" for name in headline(figure))
+    line = ", ".join(f"{name} {number(figure[name])}" for name in headline(figure))
     png = io.BytesIO()
     sample(run).savefig(png, format="png", dpi=80)
     picture = base64.b64encode(png.getvalue()).decode()

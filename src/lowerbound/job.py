@@ -17,6 +17,7 @@ from lowerbound.errors import DivergedError
 from lowerbound.frames import Frames
 from lowerbound.likelihood import Gaussian
 from lowerbound.metrics.bounds import SEED
+from lowerbound.metrics.support import inside
 from lowerbound.objective import KL, Capacity, Distortion, Elbo, FreeBits, Lagging, Objective
 from lowerbound.objective.weight import Constant, Weight
 from lowerbound.run import DIVERGED, WEIGHTS, Run, noun
@@ -147,7 +148,13 @@ class Job:
         if not len(self.source.validation):
             return
         # the loss is taken with the weights at the end of the schedules, so that a warm-up's cheap start is not "best"
-        row = metrics.evaluate(self.judged, self.state.objective, self.source.blocks("validation"), step=self.total)
+        row = metrics.evaluate(
+            self.judged,
+            self.state.objective,
+            self.source.blocks("validation"),
+            step=self.total,
+            width=self.source.width,
+        )
         bad = [name for name in ("loss", "elbo", "distortion", "rate") if not math.isfinite(row.get(name, 0.0))]
         if bad:
             raise DivergedError(
@@ -198,7 +205,7 @@ class Job:
         found: dict[str, Any] = {"weights": weights, "likelihood": likelihood_note(model, source)}
         for split in ("validation", "test"):
             if len(getattr(source, split)):
-                found[split] = metrics.evaluate(model, objective, blocks(split), step=self.total)
+                found[split] = metrics.evaluate(model, objective, blocks(split), step=self.total, width=source.width)
                 codes, _ = explore.embed(model, blocks(split))
                 unit = metrics.unit_variance(
                     codes,
@@ -210,8 +217,8 @@ class Job:
             both = {split: self._under_both(trained, model, split, found) for split in ("validation", "test")}
             known = {split: row for split, row in both.items() if row}
             found["fit"] = {"kind": self.run.spec["fit"]["kind"], "exact": fit.exact, **known}
-        found["sigma"] = _sigma(model)
-        found |= {name: self._reached(name, weights["step"]) for name in ("beta", "lambda", "capacity")}
+        found["sigma"] = sigma(model)
+        found |= reached(objective, self.state.step, weights["step"])
         found["parameters"] = sum(p.numel() for p in model.parameters())
         found["seconds"] = {"training": round(sum(row["seconds"] for row in self.run.timing), 1)}
         files.write(self.run.path / WEIGHTS, packed)
@@ -238,7 +245,9 @@ class Job:
         if split not in found:
             return {}
         z = after.codes_of(fitted, self.source.blocks(split)).draw(SEED)
-        measured = metrics.evaluate(trained, self.state.objective, self.source.blocks(split), step=self.total)
+        measured = metrics.evaluate(
+            trained, self.state.objective, self.source.blocks(split), step=self.total, width=self.source.width
+        )
         return {
             which: {
                 "log_p": float(after.log_density(model.prior, z, seed=SEED).mean()),
@@ -247,18 +256,19 @@ class Job:
             for which, model, row in (("trained", trained, measured), ("fitted", fitted, found[split]))
         }
 
-    def _reached(self, name: str, chosen: int) -> dict[str, float | bool] | None:
-        """Say which β or C was asked for, which the last step taken had, and where that differs the weights' step."""
-        schedule = _schedules(self.state.objective).get(name)
-        if schedule is None:
-            return None
-        steps = {"reached": self.state.step, "chosen": chosen}
+
+def reached(objective: Objective, last: int, chosen: int) -> dict[str, dict[str, float | bool] | None]:
+    """Say which β, λ and C were asked for, which the last step taken had, and where that differs the weights' step."""
+    schedules, steps = _schedules(objective), {"reached": last, "chosen": chosen}
+    found: dict[str, dict[str, float | bool] | None] = dict.fromkeys(("beta", "lambda", "capacity"))
+    for name, schedule in schedules.items():
         values = {which: float(schedule(max(0, step - 1))) for which, step in steps.items()}
         if values["chosen"] == values["reached"]:
             del values["chosen"]
-        if schedule.adaptive:  # it was asked for nothing: it moves until something else is what was asked for
-            return {"asked": values["reached"], "adaptive": True, **values}
-        return {"asked": schedule.end, **values}
+        # one that adapts was asked for nothing: it moves until something else is what was asked for
+        asked = {"asked": values["reached"], "adaptive": True} if schedule.adaptive else {"asked": schedule.end}
+        found[name] = {**asked, **values}
+    return found
 
 
 def _schedules(objective: Objective) -> dict[str, Weight]:
@@ -276,7 +286,7 @@ def _schedules(objective: Objective) -> dict[str, Weight]:
     return found
 
 
-def _sigma(model: Model) -> dict[str, Any] | None:
+def sigma(model: Model) -> dict[str, Any] | None:
     """Say which σ a Gaussian p(x|z) has, if all pixels share one: fixed, learned or the best one for the data."""
     px = getattr(model, "likelihood", None)
     if not isinstance(px, Gaussian) or px.sigma in ("pixel", "image", "each"):
@@ -296,10 +306,10 @@ def likelihood_note(model: Model, source: Source) -> dict[str, Any]:
     blocks = [source.blocks(split) for split in splits]
     with evaluating(model), torch.inference_mode():  # in training batch norm would take statistics of this one image
         first, _ = next(iter(source.blocks(splits[0], 1)))
-        support = model.likelihood(model.encode(first)).support
-    with torch.inference_mode():
-        # stops at the first block that fails
-        density = all(bool(support.check(x).all()) for x, _ in itertools.chain(*blocks))
+        px = model.likelihood(model.encode(first))
+        there = (inside(px, x) for x, _ in itertools.chain(*blocks))
+        # stops at the first block that fails, or of which nothing is known
+        density = next((None if each is None else False for each in there if each is None or not each.all()), True)
     pixels = "grey pixels" if source.shape[0] == 1 else "pixels between 0 and 1"
-    note = "" if density else f"a cross-entropy on {pixels}, which is not a likelihood"
+    note = "" if density is not False else f"a cross-entropy on {pixels}, which is not a likelihood"
     return {"name": type(model.likelihood).__name__, "density": density, "note": note}

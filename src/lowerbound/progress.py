@@ -17,7 +17,7 @@ from lowerbound.job import Job
 from lowerbound.metrics import headline
 from lowerbound.run import Run, noun, program
 from lowerbound.train import Record
-from lowerbound.words import duration
+from lowerbound.words import duration, number
 
 console = Console(highlight=False, soft_wrap=True)
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
@@ -131,7 +131,7 @@ def line(record: Record, job: Job, seconds: float, first: int, after: int = 0) -
     speed = (record.step - first) / max(seconds, 1e-9)
     left = (job.total - record.step) / speed
     parts = [f"step {record.step:,}/{job.total:,}"]
-    parts += [f"{name} {terms[name]:.1f}" for name in headline(terms)]
+    parts += [f"{name} {number(terms[name], 1)}" for name in headline(terms)]
     parts += [f"β {terms['beta']:.3g}"] if "beta" in terms else []
     parts += [f"C {terms['capacity']:.3g}"] if "capacity" in terms else []
     parts += [f"{speed * job.plan.batch:,.0f} {noun(job.source.shape)}/s", f"{left:.0f} s left"]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 BLOCK = 64
@@ -73,3 +73,21 @@ def blockwise(
             blocks.append(draw())
     first = start // BLOCK * BLOCK
     return torch.cat(blocks)[start - first : stop - first]
+
+
+def rowwise(
+    draw: Callable[[], Float[Tensor, "block *rest"]], seed: int, purpose: str, rows: Int64[Tensor, " n"]
+) -> Float[Tensor, "n *rest"]:
+    """These rows of the sequence of `blockwise`, in any order, on the processor.
+
+    Example:
+        >>> whole = blockwise(lambda: torch.rand(BLOCK, 2), 0, "doc", 0, 200)
+        >>> some = rowwise(lambda: torch.rand(BLOCK, 2), 0, "doc", torch.tensor([130, 7, 7, 199]))
+        >>> bool((whole[[130, 7, 7, 199]] == some).all())
+        True
+    """
+    ascending, places = rows.cpu().sort()
+    numbers, counts = (ascending // BLOCK).unique_consecutive(return_counts=True)
+    blocks = zip(numbers.tolist(), ascending.split(counts.tolist()), strict=True)
+    found = [blockwise(draw, seed, purpose, b * BLOCK, (b + 1) * BLOCK)[some % BLOCK] for b, some in blocks]
+    return torch.cat(found)[places.argsort()] if found else blockwise(draw, seed, purpose, 0, 1)[:0]

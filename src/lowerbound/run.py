@@ -73,6 +73,7 @@ class Run:
             "shape": list(source.shape),
             "unit": source.unit,
             "binarise": source.binarise,
+            "dequantise": source.dequantise,
             "images": {part: len(getattr(source, part)) for part in ("train", "validation", "test")},
         }
         try:
@@ -150,9 +151,28 @@ class Run:
         """What ``lowerbound evaluate`` found of each split, of the weights that are here now; nothing before."""
         if not (self.path / EVALUATION).exists():
             return {}
-        known = self.read_json(EVALUATION)
-        splits: dict[str, Any] = known["splits"] if known["weights"] == self.metrics["weights"]["sha256"] else {}
+        known, now = self.read_json(EVALUATION), self.weights
+        same = (known["weights"], known.get("step")) == (now["sha256"], now["step"])
+        splits: dict[str, Any] = known["splits"] if same else {}
         return splits
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """Which weights the run's model has, their step and SHA-256: the chosen ones, or the newest checkpoint's.
+
+        Raises StorageError where there are none yet.
+        """
+        if self.finished:
+            chosen: dict[str, Any] = self.metrics["weights"]
+            return chosen
+        newest = self._newest()
+        return {"which": "newest", "ema": False, "step": int(newest.name), "sha256": checkpoint.weights(newest)}
+
+    def _newest(self) -> Path:
+        saved = checkpoint.listed(self.checkpoints)
+        if not saved:
+            raise StorageError(f"{self.path} has no weights yet: it has not come to its first checkpoint.")
+        return saved[0]
 
     @property
     def figures(self) -> Path:
@@ -262,10 +282,7 @@ class Run:
         if not path.exists() and self.finished:
             raise StorageError(f"{path} is missing: lowerbound resume {self.path} writes it anew from the checkpoints.")
         if not path.exists():
-            saved = checkpoint.listed(self.checkpoints)
-            if not saved:
-                raise StorageError(f"{self.path} has no weights yet: it has not come to its first checkpoint.")
-            return checkpoint.load(saved[0])[0]["weights"]
+            return checkpoint.load(self._newest())[0]["weights"]
         raw = path.read_bytes()
         expected = self.metrics["weights"]["sha256"] if self.finished else None
         if expected not in (None, files.digest(raw)):
@@ -295,17 +312,18 @@ class Run:
     def _same(self, source: Source) -> bool:
         known = self.data
         images = {part: len(getattr(source, part)) for part in known["images"]}
-        facts = [list(source.shape), source.binarise, images]
+        facts = [list(source.shape), source.binarise, images, source.dequantise]
         return fingerprint(source.info) == fingerprint(known) and facts == [
-            known[name] for name in ("shape", "binarise", "images")
+            *(known[name] for name in ("shape", "binarise", "images")),
+            known.get("dequantise", False),
         ]
 
     @property
     def weights_note(self) -> str:
         """Say which weights the run's model has, and which prior if not that of its training, for beside a figure."""
-        chosen = self.metrics["weights"] if self.finished else None
-        if chosen is None:
-            return "weights of the newest checkpoint; the run is not finished"
+        chosen = self.weights
+        if not self.finished:
+            return f"weights of the newest checkpoint (step {chosen['step']:,}); the run is not finished"
         average = ", exponential moving average" if chosen["ema"] else ""
         fitted = self.metrics.get("fit")
         prior = f" and the prior fitted to their codes afterwards ({fitted['kind']})" if fitted else ""

@@ -148,6 +148,7 @@ COMMON = {  # arguments that many constructors share, said once
     "norm": "normalisation of each layer over the batch or over the example, or none",
     "dropout": "the fraction of each hidden layer that is dropped in training",
     "binarise": "how pixels become 0 or 1: not at all, drawn anew for each batch, drawn once, or cut at ½",
+    "dequantise": "whether uniform noise of one level is added to bytes, (x + u) / 256: densities then count in bits",
     "validation": "how many images (or which fraction) are cut from train for validation",
     "test": "how many images (or which fraction) are kept for the test",
     "n": "how many points are made",

@@ -15,7 +15,7 @@ from lowerbound import process, rng
 from lowerbound.data import Source
 from lowerbound.errors import DivergedError, UsageError
 from lowerbound.objective import Loss, Objective
-from lowerbound.vae import Model
+from lowerbound.vae import Model, in_mode
 
 Fraction = Annotated[float, Ge(0), Le(1)]
 LATE = 10**9  # a step after all schedules, when all of a model moves
@@ -153,14 +153,12 @@ def rehearse(model: Model, objective: Objective, x: Float[Tensor, "B *X"], c: Te
         >>> parts = posterior.Gaussian(nets.MLP((3,)), 2), prior.Scaled(2), likelihood.Bernoulli(nets.MLP((2,), (3,)))
         >>> rehearse(vae.VAE(*parts), objective.Elbo(), torch.rand(8, 3))
     """
-    training = model.training
     before = [(buffer, buffer.clone()) for buffer in [*model.buffers(), *objective.buffers()]]
     try:
-        with rng.noise(0, "rehearsal"):
-            loss: Loss = objective(model.train(), x, c, step=LATE)
+        with in_mode(True, model), rng.noise(0, "rehearsal"):
+            loss: Loss = objective(model, x, c, step=LATE)
         _prior_moves(model, torch.stack(list(loss.losses.values())).sum())
     finally:
-        model.train(training)
         for buffer, value in before:
             buffer.copy_(value)
 

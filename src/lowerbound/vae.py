@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
@@ -239,12 +239,12 @@ class Model(nn.Module, ABC):
 
 
 @contextmanager
-def evaluating(*modules: nn.Module) -> Iterator[None]:
-    """Put modules in evaluation mode for a while, and then back, whatever happens in it.
+def in_mode(training: bool, *modules: nn.Module) -> Iterator[None]:
+    """Put modules in the mode of training, or of evaluation, for a while, and then back, whatever happens in it.
 
     Example:
         >>> part = nn.Dropout()
-        >>> with evaluating(part):
+        >>> with in_mode(False, part):
         ...     part.training
         False
         >>> part.training
@@ -252,12 +252,17 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
     """
     modes = [module.training for module in modules]
     for module in modules:
-        module.eval()
+        module.train(training)
     try:
         yield
     finally:
         for module, mode in zip(modules, modes, strict=True):
             module.train(mode)
+
+
+def evaluating(*modules: nn.Module) -> AbstractContextManager[None]:
+    """Put modules in evaluation mode for a while, see `in_mode`."""
+    return in_mode(False, *modules)
 
 
 @final

@@ -21,7 +21,7 @@ from lowerbound.metrics import fitted_note, headline
 from lowerbound.progress import Stop, console, work
 from lowerbound.report import BEGUN
 from lowerbound.run import Run, noun, program
-from lowerbound.words import counted, with_error
+from lowerbound.words import counted, number, with_error
 
 if TYPE_CHECKING:
     from lowerbound import cli
@@ -153,7 +153,7 @@ def _conclude_group(group: seeds.Group) -> None:
         each = (found[name]["each"][i] for name in columns)
         say(
             f"  {seed:>8}"
-            + "".join(f"{value:>12,d}" if isinstance(value, int) else f"{value:>12.2f}" for value in each)
+            + "".join(f"{value:>12,d}" if isinstance(value, int) else f"{number(value):>12}" for value in each)
         )
     say(f"\nOver {counted(len(found['seeds']), 'seed')}, on the {found['split']} split (mean ± standard deviation):")
     for name in columns:
@@ -321,7 +321,7 @@ def _figures(run: Run, found: dict[str, Any]) -> str:
     errors = found["standard_error"]
     parts = [f"{name} {with_error(found[name], errors.get(name))}" for name in headline(found)]
     bits = f" ({found['bits_per_dimension']:.3f} bits per dimension)" if "bits_per_dimension" in found else ""
-    return f"{', '.join(parts)} nats{bits} over {found['images']:,} {noun(run.data['shape'])}"
+    return f"{', '.join(parts)} nats{bits} over {counted(found['images'], noun(run.data['shape'])[:-1])}"
 
 
 # verbs on a trained run
@@ -385,7 +385,6 @@ def report(path: str) -> None:
         _conclude_group(group)
         return
     run = opened(path)
-    run.metrics  # noqa: B018 - says what to do where the run is not finished
     say(f"Report: {gallery.write(run)}")
 
 

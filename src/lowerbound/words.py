@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+ONE_IMAGE = "Give one image: --image ROW of the held-out images, or --file IMAGE."
+
 
 def number(value: Any, digits: int = 2) -> str:
     """Write a number for people: a real minus, commas, and a dash where there is none.
@@ -32,21 +34,27 @@ def duration(seconds: float) -> str:
 
 
 def counted(number: float, name: str) -> str:
-    """Count things in words: 1 epoch, 0.5 epochs, 1,000 steps."""
+    """Count things in words: 1 epoch, 0.5 epochs, 1,000 steps.
+
+    Example:
+        >>> counted(1, "image"), counted(2000, "image"), counted(0.5, "epoch")
+        ('1 image', '2,000 images', '0.5 epochs')
+    """
     text = f"{number:,}" if isinstance(number, int) else f"{number:g}"
     return f"{text} {name}{'' if number == 1 else 's'}"
 
 
 def with_error(value: float, error: float | None) -> str:
-    """Write a figure to two decimals, or up to five where these show three digits of a small error.
+    """Write a figure to two decimals, or up to five where these show three digits of a small error; a real minus.
 
     Example:
         >>> with_error(-101.2345, 0.31), with_error(0.1704, 0.00312)
-        ('-101.23 ± 0.31', '0.17040 ± 0.00312')
+        ('−101.23 ± 0.31', '0.17040 ± 0.00312')
     """
     small = error is not None and 0 < error < 0.1
     decimals = min(5, 2 - math.floor(math.log10(error))) if small and error else 2
-    return f"{value:.{decimals}f}" + ("" if error is None else f" ± {error:.{decimals}f}")
+    text = f"{value:.{decimals}f}" + ("" if error is None else f" ± {error:.{decimals}f}")
+    return text.replace("-", "−")
 
 
 def p_value(p: float) -> str:

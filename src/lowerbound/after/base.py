@@ -99,7 +99,7 @@ def fit_prior(model: Model, source: Source, fit: Fit, *, seed: int = 0) -> VAE:
         torch.Size([5, 3])
     """
     replaced = with_prior(model, fit.prior)  # refused before the work is done
-    fit.fit(codes_of(replaced, source.seen(seed=seed)), seed)
+    fit.fit(codes_of(replaced, source.blocks("train")), seed)
     return replaced
 
 

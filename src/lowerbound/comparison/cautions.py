@@ -93,7 +93,8 @@ def _kind(run: Run, split: str) -> str:
     known = run.metrics["likelihood"]
     if known["density"] is not True:
         return "unknown" if known["density"] is None else "cross-entropy"
-    return "probability" if "bits_per_dimension" in run.metrics[split] else "density"
+    of_bytes = "bits_per_dimension" in run.metrics[split] and not run.data.get("dequantise", False)
+    return "probability" if of_bytes else "density"
 
 
 def _of_kinds(rows: Sequence[Row], split: str) -> str:
@@ -140,7 +141,7 @@ def _of_estimates(rows: Sequence[Row], split: str) -> str:
 
     def how(run: Run) -> str:
         known = likelihood_of(run, split) or {}
-        return f"{known.get('samples', 0):,} samples of each of {known.get('images', 0):,} images"
+        return f"{counted(known.get('samples', 0), 'sample')} of each of {counted(known.get('images', 0), 'image')}"
 
     apart = _apart(some, how, how)
     return f"log p(x) was estimated otherwise, and with fewer samples it is lower: {apart}." if apart else ""

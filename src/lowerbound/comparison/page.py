@@ -19,6 +19,7 @@ from lowerbound.report.markup import box, framed, listed
 from lowerbound.report.pictures import image
 from lowerbound.run import program
 from lowerbound.seeds import Group, word
+from lowerbound.words import with_error
 
 SHOWN = 10  # samples of each run
 # a compact chart shrinks to a phone instead of scrolling; its points are the only links of a drawing
@@ -120,7 +121,8 @@ def _drawings(found: Comparison, base: Path) -> str:
     if not points:
         return ""
     told = {point.link: _told(point) for point in points if point.link}
-    caption = f"Bars: {found.bars}. Orange: the best elbo. A point leads to the report of its run."
+    orange = "" if all(point.begun for point in points) else " Orange: the best elbo."
+    caption = f"Bars: {found.bars}.{orange} A point leads to the report of its run."
     caption += " A label that would cover another is left out."
     drawn = _linked(figures.rate_distortion(points, curve=found.over is not None), "rate and distortion", told)
     text = f"<h2>Rate and distortion</h2>{_chart(drawn, caption)}"
@@ -138,8 +140,7 @@ def _told(point: figures.Point) -> str:
 
 def figure_of(spread: tuple[float, float | None]) -> str:
     """Write a mean and its uncertainty."""
-    value, error = spread
-    return f"{value:.2f}".replace("-", "−") + ("" if error is None else f" ± {error:.2f}")
+    return with_error(*spread)
 
 
 def _linked(drawn: Figure, name: str, told: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any, final
 
 from lowerbound import recipes, seeds
 from lowerbound.errors import UsageError
+from lowerbound.report import BEGUN
 from lowerbound.run import Run, fingerprint
 
 SEED = re.compile(r"(?:^|-)seed-\d+$")
@@ -42,6 +43,11 @@ class Row:
     def first(self) -> Run:
         """The first of the runs: what is the same for all is read from it."""
         return self.runs[0]
+
+    @property
+    def hardly_begun(self) -> bool:
+        """Whether its training was too short to tell what its figures will come to."""
+        return bool(max((row["step"] for run in self.runs for row in run.history), default=0) < BEGUN)
 
     def spread(self, name: str) -> tuple[float, float | None] | None:
         """Give a figure and its uncertainty: the deviation over seeds or, of one run, the standard error over images.

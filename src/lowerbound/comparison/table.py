@@ -114,7 +114,7 @@ class Comparison:
         said = ["± is the standard deviation over the seeds"] if self.spread else []
         said += ["in brackets is the standard error of the mean over the images of one run"] if single else []
         scored = [row.name for row in self.rows if row.first.metrics["likelihood"]["density"] is False]
-        begun = [row.name for row in self.rows if _steps(row) < BEGUN]
+        begun = [row.name for row in self.rows if row.hardly_begun]
         more = f" What is scored of {few(scored)} is a cross-entropy, and no bound of log p(x)." * bool(scored)
         more += f" Hardly begun, with fewer than {BEGUN} steps: {few(begun)}; their figures tell little." * bool(begun)
         return f"{self.split.capitalize()}, in nats per example; {'; '.join(said)}.{more}"
@@ -133,7 +133,9 @@ class Comparison:
         for row in self.rows if self.comparable else ():
             rate, distortion, elbo = (row.spread(name) for name in ("rate", "distortion", "elbo"))
             if rate is not None and distortion is not None and elbo is not None:
-                some.append(figures.Point(row.name, rate, distortion, elbo, links.get(row.name), row.value))
+                some.append(
+                    figures.Point(row.name, rate, distortion, elbo, links.get(row.name), row.value, row.hardly_begun)
+                )
         return some
 
     def __repr__(self) -> str:
@@ -193,10 +195,6 @@ def _flat(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     return found
 
 
-def _steps(row: Row) -> int:
-    return max((r["step"] for run in row.runs for r in run.history), default=0)
-
-
 def label(over: str, value: Any) -> str:
     """Name a point of a sweep.
 
@@ -222,7 +220,7 @@ def figure(row: Row, name: str) -> str:
     value, error = spread
     if name == "active" and len(row.runs) == 1:
         return f"{value:.0f}"
-    text = with_error(value, error).replace("-", "−")
+    text = with_error(value, error)
     return text if len(row.runs) > 1 or error is None else f"{text.replace(' ± ', ' (')})"
 
 
@@ -244,11 +242,14 @@ def summary(comparison: Comparison) -> str:
     points = comparison.points()
     if len(points) < 2 or comparison.over is None:
         return ""
-    best = max(points, key=lambda point: point.elbo[0])
     first, last = points[0], points[-1]
+    if best := max((point for point in points if not point.begun), key=lambda point: point.elbo[0], default=None):
+        said = f"Of {counted(len(points), 'point')} the {comparison.split} elbo is best at {best.label}: "
+        said += f"{number(best.elbo[0])} nats."
+    else:
+        said = f"With fewer than {BEGUN} steps no point is trained, and which is best cannot be told."
     return (
-        f"Of {counted(len(points), 'point')} the {comparison.split} elbo is best at {best.label}: "
-        f"{number(best.elbo[0])} nats. From {first.label} to {last.label} the rate goes from "
+        f"{said} From {first.label} to {last.label} the rate goes from "
         f"{number(first.rate[0], 1)} to {number(last.rate[0], 1)} nats and the distortion from "
         f"{number(first.distortion[0], 1)} to {number(last.distortion[0], 1)}."
     )

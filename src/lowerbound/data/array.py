@@ -25,6 +25,7 @@ def array(
     labels: str | None = None,
     scale: Annotated[float, Gt(0)] | None = None,
     binarise: Binarise = "none",
+    dequantise: bool = False,
     validation: Share = 0.1,
     test: Share = 0.1,
 ) -> Source:
@@ -61,6 +62,7 @@ def array(
         validation=validation,
         unit=unit,
         binarise=binarise,
+        dequantise=dequantise,
         info=info,
     )
 
@@ -73,6 +75,7 @@ def tensor(
     name: str = "tensor",
     scale: float | None = None,
     binarise: Binarise = "none",
+    dequantise: bool = False,
     validation: Share = 0.1,
     test: Share = 0.1,
 ) -> Source:
@@ -104,6 +107,7 @@ def tensor(
         validation=validation,
         unit=unit,
         binarise=binarise,
+        dequantise=dequantise,
         info=info,
         factors=causes,
     )

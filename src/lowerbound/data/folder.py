@@ -32,6 +32,7 @@ def folder(
     size: Annotated[Sequence[Side], Len(2, 2)] | None = None,
     colour: Colour = "auto",
     binarise: Binarise = "none",
+    dequantise: bool = False,
     validation: Share = 0.1,
     test: Share = 0.1,
 ) -> Source:
@@ -67,6 +68,7 @@ def folder(
         validation=validation,
         unit=True,
         binarise=binarise,
+        dequantise=dequantise,
         info=info,
     )
 

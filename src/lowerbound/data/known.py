@@ -58,25 +58,25 @@ CLOTHES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"]
 CLOTHES += ["Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 
 
-def mnist(binarise: Binarise = "none", validation: Share = 5000) -> Source:
+def mnist(binarise: Binarise = "none", dequantise: bool = False, validation: Share = 5000) -> Source:
     """MNIST: 60,000 handwritten digits of 28 x 28 grey pixels, and 10,000 more as the test.
 
     Raises:
         DataError: if the files are found nowhere, or the cache holds a damaged one.
     """
-    return _load(MNIST, DIGITS, binarise, validation)
+    return _load(MNIST, DIGITS, binarise, dequantise, validation)
 
 
-def fashion_mnist(binarise: Binarise = "none", validation: Share = 5000) -> Source:
+def fashion_mnist(binarise: Binarise = "none", dequantise: bool = False, validation: Share = 5000) -> Source:
     """Fashion-MNIST: 60,000 pictures of clothes of 28 x 28 grey pixels, 10,000 more as the test.
 
     Raises:
         DataError: if the files are found nowhere, or the cache holds a damaged one.
     """
-    return _load(FASHION, CLOTHES, binarise, validation)
+    return _load(FASHION, CLOTHES, binarise, dequantise, validation)
 
 
-def _load(known: Known, classes: list[str], binarise: Binarise, validation: Share) -> Source:
+def _load(known: Known, classes: list[str], binarise: Binarise, dequantise: bool, validation: Share) -> Source:
     found = obtain(known)
     train, labels, test, test_labels = [_tensor(found, file) for file in known.files]
     files = [{"name": file.name, "sha256": file.sha256, "from": found.origin[file.name]} for file in known.files]
@@ -94,6 +94,7 @@ def _load(known: Known, classes: list[str], binarise: Binarise, validation: Shar
         validation=validation,
         unit=True,
         binarise=binarise,
+        dequantise=dequantise,
         info=info,
     )
 
@@ -103,7 +104,7 @@ def _tensor(found: Found, file: File) -> Tensor:
     return torch.from_numpy(parse(bytearray(found.data.pop(file.name)), file.name))
 
 
-def digits(binarise: Binarise = "none", validation: Share = 0.1, test: Share = 0.1) -> Source:
+def digits(binarise: Binarise = "none", dequantise: bool = False, validation: Share = 0.1, test: Share = 0.1) -> Source:
     """Scikit-learn's 1,797 handwritten digits of 8 x 8 pixels: small, and inside the package, nothing is downloaded.
 
     Raises:
@@ -126,5 +127,6 @@ def digits(binarise: Binarise = "none", validation: Share = 0.1, test: Share = 0
         validation=validation,
         unit=True,
         binarise=binarise,
+        dequantise=dequantise,
         info={"kind": "digits", "files": [{"from": "scikit-learn"}], "classes": DIGITS},
     )

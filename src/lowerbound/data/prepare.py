@@ -2,26 +2,27 @@
 
 from collections.abc import Iterator, Sequence
 from math import prod
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
-from lowerbound.data.source import Binarise, Share, Source, Split, scaled
+from lowerbound.data.source import SEED, Binarise, Share, Source, Split, scaled
 from lowerbound.errors import DataError, UsageError, nearest
 from lowerbound.rng import BLOCK, blockwise, seed_of
 
-SEED = 0  # of everything that belongs to the data
 CHUNK = 2**22  # values converted at a time
 Images = UInt8[Tensor, "N *shape"] | Float32[Tensor, "N *shape"]
 Labels = Int64[Tensor, " N"] | None
 
 NOTES = {
     "static": "Binarised once by a fixed draw of ours (seed 0), not the file behind published static numbers.",
-    "dynamic": "Training images are binarised anew each time they are drawn; validation and test images once, "
-    "by a fixed draw of ours.",
+    "dynamic": "Training images are binarised anew each time they are drawn; what is evaluated once, by a fixed draw "
+    "of ours.",
     "threshold": "Binarised: 1 where the grey value is at least 0.5.",
+    "dequantise": "Dequantised: (x + u) / 256 of bytes x, u uniform; drawn anew for each batch of training, and "
+    "once for evaluation, by a fixed draw of ours.",
 }
 
 
@@ -102,6 +103,7 @@ def assemble(
     validation: Share,
     unit: bool,
     binarise: Binarise = "none",
+    dequantise: bool = False,
     info: dict[str, Any],
     factors: Int64[Tensor, "N F"] | None = None,
 ) -> Source:
@@ -111,11 +113,21 @@ def assemble(
     data set's own test images and labels.
 
     Raises:
-        UsageError: if data that are not in [0, 1] shall be binarised, or a share has no meaning.
+        UsageError: if data that are not in [0, 1] shall be binarised, or those that are no bytes be dequantised, or a
+            share has no meaning.
         DataError: if no image is left to train on.
     """
-    if binarise not in ("none", *NOTES):
-        raise UsageError(f"binarise = {binarise!r} is unknown; {nearest(str(binarise), ['none', *NOTES])}")
+    if dequantise and binarise != "none":
+        raise UsageError(
+            f"binarise = {binarise!r} makes bits, which dequantise = true has no levels of: leave one out."
+        )
+    if dequantise and x.dtype != torch.uint8:
+        raise UsageError(
+            f"dequantise adds noise within the levels of 8-bit values, and those of {name} are others: leave it out, "
+            "or give bytes."
+        )
+    if binarise not in (known := get_args(Binarise)):
+        raise UsageError(f"binarise = {binarise!r} is unknown; {nearest(str(binarise), known)}")
     if binarise != "none" and not unit:
         raise UsageError(
             f"binarise = {binarise!r}, but the values of {name} are not all in [0, 1]: a value is the probability "
@@ -138,14 +150,15 @@ def assemble(
         **parts,
         unit=unit,
         binarise=binarise,
-        info=_described(info, x, parts, binarise),
+        info=_described(info, x, parts, "dequantise" if dequantise else binarise),
+        dequantise=dequantise,
     )
 
 
-def _described(info: dict[str, Any], x: Tensor, parts: dict[str, Split], binarise: Binarise) -> dict[str, Any]:
+def _described(info: dict[str, Any], x: Tensor, parts: dict[str, Split], how: str) -> dict[str, Any]:
     counts = {name: len(part) for name, part in parts.items()}
     n = sum(counts.values())
     sizes = {f"{x.shape[3]}x{x.shape[2]}": n} if x.ndim == 4 else {}
     facts = {"images": n, "sizes": sizes, "shape": list(x.shape[1:]), "splits": counts}
-    notes = [*info.get("notes", []), *([NOTES[binarise]] if binarise in NOTES else [])]
+    notes = [*info.get("notes", []), *([NOTES[how]] if how in NOTES else [])]
     return info | facts | {"unreadable": info.get("unreadable", []), "notes": notes}

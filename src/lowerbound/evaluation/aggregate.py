@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound import explore, figures, metrics
+from lowerbound import figures, metrics
 from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Drawn, Section, Subject
 from lowerbound.metrics.aggregate import ACTIVE, FLOOR
@@ -41,7 +41,7 @@ def measure(subject: Subject) -> Section:
             f"The aggregate posterior is that of many {noun(subject.run.data['shape'])}, and the {subject.split} split "
             "has one: take another with --split."
         )
-    aggregate = metrics.aggregate_posterior(subject.model, subject.seen())
+    aggregate = metrics.aggregate_posterior(subject.model, subject.blocks())
     values: dict[str, Any] = {"images": len(aggregate), "latents": aggregate.latents, "refused": {}}
     _parts(subject, aggregate, values)
     _in_use(subject, aggregate, values)
@@ -72,7 +72,7 @@ def _parts(subject: Subject, aggregate: metrics.Aggregate, values: dict[str, Any
 
 
 def _in_use(subject: Subject, aggregate: metrics.Aggregate, values: dict[str, Any]) -> None:
-    codes, _ = explore.embed(subject.model, subject.seen())
+    codes, _ = subject.codes
     unit = metrics.unit_variance(codes, aggregate.prior, density=aggregate.density)
     kl = values["kl_by_dim"]
     values["active_units"] = int(metrics.active_units(codes, unit=unit).sum())
@@ -101,9 +101,12 @@ def _rows(values: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if values["active_by_kl"] is not None:
         rows.append(("active units, by KL", f"{values['active_by_kl']} of {latents}: {FLOOR} nats or more"))
-    for name, what in PARTS.items():
-        part = values[name]
-        rows.append((what, f"none: {refused[name]}" if part is None else _nats(part)))
+    reasons = {refused.get(name) for name in PARTS}
+    if len(reasons) == 1 and None not in reasons:
+        rows.append(("the rate and its parts", f"none: {reasons.pop()}"))
+    else:
+        parts = ((what, name, values[name]) for name, what in PARTS.items())
+        rows += [(what, f"none: {refused[name]}" if part is None else _nats(part)) for what, name, part in parts]
     if values["rate"]:
         exact = values["exact_rate"]
         closed = "" if exact is None else f"; in closed form {exact:.2f}"

@@ -9,8 +9,8 @@ from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Drawn, Section, Subject
 from lowerbound.metrics import Annealed, Annealing, Bracket, annealed_importance_sampling, bidirectional
 from lowerbound.metrics.annealed import LIMIT
-from lowerbound.metrics.weights import over_images
-from lowerbound.words import counted, with_error
+from lowerbound.metrics.weights import few_images, over_images
+from lowerbound.words import counted, number, with_error
 
 LOWER = (
     "On the split's images annealing gives a lower estimate: on average at most log p(x), by how much is not known, "
@@ -62,7 +62,7 @@ def measure(subject: Subject, how: Annealing = Annealing()) -> Section:  # noqa:
         values |= _lower(found)
         values |= _above(subject, values)
         rows = _rows(values, subject.split) + rows
-    notes = [values["refused"] or LOWER, SIMULATED, LIMITS]
+    notes = [values["refused"] or LOWER, SIMULATED, LIMITS, *few_images(len(bracket.gap))]
     return Section("log p(x) by annealing", values, [("estimated by", words), *rows], notes, [_picture(bracket)])
 
 
@@ -128,10 +128,10 @@ def _bracket_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         (
             f"log p(x) of {counted(found['images'], 'image')} drawn by the model",
-            f"lower {found['lower']:.2f}, upper {found['upper']:.2f} nats",
+            f"lower {number(found['lower'])}, upper {number(found['upper'])} nats",
         ),
         ("gap of these two", f"{with_error(found['gap'], found['gap_standard_error'])} nats"),
-        ("97.5 % limits on either side", f"{low:.2f} to {high:.2f} nats"),
+        ("97.5 % limits on either side", f"{number(low)} to {number(high)} nats"),
     ]
 
 

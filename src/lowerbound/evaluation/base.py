@@ -12,7 +12,6 @@ from torch import Tensor
 
 from lowerbound import begin, explore
 from lowerbound.data import Source
-from lowerbound.data.source import Split
 from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
 from lowerbound.objective import Objective
@@ -115,6 +114,11 @@ class Subject:
         """The objective that it was trained with."""
         return begin.objective(self.run)
 
+    @cached_property
+    def known(self) -> Mapping[str, Any]:
+        """What was recorded of the weights, see `lowerbound.begin.facts`."""
+        return begin.facts(self.run)
+
     @property
     def size(self) -> int:
         """How many images the split has."""
@@ -124,13 +128,9 @@ class Subject:
         """Give (images, labels) of the split, in order; raises UsageError where it has none."""
         return begin.blocks(self.run, split or self.split)
 
-    def seen(self) -> Iterable[tuple[Float[Tensor, "..."], Int[Tensor, "..."] | None]]:
-        """Give (images, labels) of the split as the model sees them: training images are drawn as in `Source.seen`."""
-        return self.source.seen() if self.split == "train" else self.blocks()
-
     def images(self, n: int, split: str | None = None) -> Float[Tensor, "n *X"]:
         """Give the first n images of the split, or all there are, on the model's device, binarised as the data are."""
-        part: Split = getattr(self.source, split or self.split)
+        part = self.source.part(split or self.split)
         return part.images(0, min(n, len(part))).to(next(self.model.parameters()).device)
 
     @cached_property

@@ -36,8 +36,7 @@ def evaluate(args: "cli.Evaluate") -> None:
     for name in args.measure:
         if name in refused:
             raise UsageError(f"{name}: {refused[name]}")
-    if run.finished:
-        examine.keep(subject, refused, found)
+    examine.keep(subject, refused, found)
     if args.json:
         told = {} if found is None else asdict(found)
         print(json.dumps({**examine.plain(sections), "refused": refused, **told}, ensure_ascii=False, allow_nan=False))
@@ -49,8 +48,7 @@ def evaluate(args: "cli.Evaluate") -> None:
         verbs.say(f"\nNo {name}: {words}")
     if found is not None:
         _tell(found)
-    if run.finished:
-        verbs.say(f"\nReport: {run.path / 'report.html'}")
+    verbs.say(f"\nReport: {run.path / 'report.html'}")
 
 
 def _print(section: Section) -> None:

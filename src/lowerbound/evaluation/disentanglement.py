@@ -209,16 +209,17 @@ def _rows(values: dict[str, Any]) -> list[tuple[str, str]]:
         elif score:
             parts = {name: value for name, value in score.items() if isinstance(value, float)}
             rows.append((title, ", ".join(f"{name} {number(value)}" for name, value in parts.items())))
-    if values["dci"]:
-        each = values["dci"]["accuracy"].items()
-        rows.append(("… accuracy of its forests", ", ".join(f"{name} {number(value)}" for name, value in each)))
+        if score and key == "dci":
+            each = score["accuracy"].items()
+            rows.append(("… accuracy of its forests", ", ".join(f"{name} {number(value)}" for name, value in each)))
     return rows
 
 
 def _notes(values: dict[str, Any]) -> list[str]:
     notes = [
         "All scores are of the centres of q(z|x); 1 is the best that one may be. ± is over images: models of other "
-        "seeds differ by more, so compare several (--seeds) before one method is called better than another.",
+        "seeds differ by more, so compare several (--seeds) before one method is called better than another. That of "
+        "the FactorVAE score is rather too large: without some images some of its votes are others.",
         "Probes are fitted to half of the images and judged by the other. A histogram sees information in noise: here "
         f"up to {number(_noise(values))} nats, which is for the factor of most values.",
     ]

@@ -83,7 +83,8 @@ def keep(subject: Subject, refused: dict[str, Refused], found: Diagnosis | None)
     kept["sections"] = {name: kept["sections"][name] for name in MEASURES if name in kept["sections"]}
     if found is not None:
         kept |= asdict(found)
-    run.write_json(EVALUATION, {"weights": run.metrics["weights"]["sha256"], "splits": known})
+    weights = subject.known["weights"]
+    run.write_json(EVALUATION, {"weights": weights["sha256"], "step": weights["step"], "splits": known})
     gallery.page(run)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from lowerbound import figures, metrics
 from lowerbound.evaluation.base import Drawn, Section, Subject
 from lowerbound.metrics.gap import Gap
+from lowerbound.metrics.weights import few_images
 from lowerbound.words import counted, with_error
 
 ESTIMATES = (
@@ -26,8 +27,8 @@ def measure(subject: Subject) -> Section:
 
     The values are those of `lowerbound.metrics.Gap.summary`: "log_likelihood", "best", "elbo", "gap", "approximation"
     and "amortisation", each with "mean", "standard_error" over images and "monte_carlo_error" (None where it is not
-    given); and "images", "samples", "k_hat", "k_hat_limit", "doubtful" and "effective_samples" of the weights of each
-    image's own posterior.
+    given); and "images", "samples", "k_hat", "no_tail", "k_hat_limit", "doubtful" and "effective_samples" of the
+    weights of each image's own posterior.
     """
     settings = subject.settings
     subject.blocks()  # without images there is nothing to measure
@@ -53,7 +54,7 @@ def _rows(subject: Subject, values: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _notes(values: dict[str, Any]) -> list[str]:
-    notes, doubtful = [ESTIMATES], values["doubtful"]
+    notes, doubtful = [ESTIMATES, *few_images(values["images"])], values["doubtful"]
     if doubtful:
         notes.append(
             f"For {doubtful} of {counted(values['images'], 'image')} log p(x) is not to be trusted, even from their "

@@ -3,20 +3,22 @@
 import math
 from typing import Any
 
-from lowerbound import begin, job, metrics
+from lowerbound import begin, metrics
 from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Section, Subject
 from lowerbound.metrics.bits import DENSITY, DISCRETE
 from lowerbound.run import noun
-from lowerbound.words import with_error
+from lowerbound.words import counted, with_error
 
 SCHEDULES = {"beta": "β", "lambda": "λ", "capacity": "C"}
 BINARISED = {
     "none": "none",
-    "dynamic": "dynamic: training images drawn anew each time, held-out ones once",
+    "dynamic": "dynamic: drawn anew each time in training, once in evaluation",
     "static": "static: drawn once",
     "threshold": "cut at ½",
 }
+DEQUANTISED = "(x + u) / 256, u uniform: the bits count log 256 more for each dimension than the density"
+COMMON = ("squares", "pixel-mean")  # of the conventions that β is written in
 POINT = "The posterior is a point mass, which has no density: there is no rate, no elbo, and no bits per dimension."
 SCORE = "Bits per dimension are of a probability, and the distortion here is {note}."
 OWN = "Of this model's own p(x|z) it is not known whether it gives these pixels a probability."
@@ -26,11 +28,11 @@ def measure(subject: Subject) -> Section:
     """Measure elbo, distortion and rate of the split, see `lowerbound.metrics.evaluate`, and say what they are of.
 
     The values are those of `lowerbound.metrics.evaluate` and beside them: "split"; "data" (name, shape, noun);
-    "binarise"; "likelihood" (name, density, note: see `lowerbound.job.likelihood_note`); "schedules" (beta, lambda and
-    capacity: asked, reached, and chosen where the weights are of another step; None where there is none, or the run is
-    not finished); "prior" (the kind of fit, or None for that of the training); "conventions" (name, loss, factor, beta
-    of each, see `lowerbound.metrics.conventions`; none without a β); and "bits_refused", in words, where there are no
-    "bits_per_dimension".
+    "binarise" and "dequantise"; "likelihood" (name, density, note: see `lowerbound.job.likelihood_note`); "schedules"
+    (beta, lambda and capacity: asked, reached, and chosen where the weights are of another step; None where there is
+    none); "unfinished" (step and steps, or None where the training has ended); "prior" (the kind of fit, or None for
+    that of the training); "conventions" (name, loss, factor, beta of each, see `lowerbound.metrics.conventions`; none
+    without a β); and "bits_refused", in words, where there are no "bits_per_dimension".
 
     Raises UsageError where a figure is not finite, as of a model that gives NaN.
     """
@@ -41,6 +43,7 @@ def measure(subject: Subject) -> Section:
         subject.blocks(),
         step=begin.total(run),
         samples=settings.samples,
+        width=subject.source.width,
         seed=settings.seed,
     )
     _finite(found, subject)
@@ -48,8 +51,10 @@ def measure(subject: Subject) -> Section:
         "split": subject.split,
         "data": {"name": run.data["name"], "shape": run.data["shape"], "noun": noun(run.data["shape"])},
         "binarise": run.data["binarise"],
-        "likelihood": _likelihood(subject),
-        "schedules": {name: run.metrics.get(name) if run.finished else None for name in SCHEDULES},
+        "dequantise": run.data.get("dequantise", False),
+        "likelihood": subject.known["likelihood"],
+        "schedules": {name: subject.known.get(name) for name in SCHEDULES},
+        "unfinished": None if run.finished else {"step": subject.known["weights"]["step"], "steps": begin.total(run)},
         "prior": (run.spec["fit"] or {}).get("kind") if run.finished else None,
     }
     values = {**found, **known}
@@ -69,21 +74,11 @@ def _finite(found: dict[str, Any], subject: Subject) -> None:
         )
 
 
-def _likelihood(subject: Subject) -> dict[str, Any]:
-    """Say what p(x|z) is to the pixels that were measured: a recorded note is of the held-out ones."""
-    run = subject.run
-    known: dict[str, Any] = run.metrics["likelihood"] if run.finished else job.likelihood_note(run.model, run.source)
-    grey = subject.split == "train" and run.data["binarise"] == "dynamic" and known["density"]
-    if not grey:
-        return known
-    return {**known, "density": False, "note": "a cross-entropy on the grey pixels that are binarised in training"}
-
-
 def _conventions(subject: Subject, values: dict[str, Any]) -> list[metrics.Convention]:
     beta, run = values["schedules"]["beta"], subject.run
     if beta is None or values.get("rate") is None:
         return []
-    sigma = run.metrics.get("sigma") if run.finished else None
+    sigma = subject.known.get("sigma")
     return metrics.conventions(
         beta["reached"],
         dimensions=math.prod(run.data["shape"]),
@@ -107,26 +102,29 @@ def _no_bits(values: dict[str, Any]) -> str:
 def _what(values: dict[str, Any]) -> list[tuple[str, str]]:
     data, likelihood = values["data"], values["likelihood"]
     shape = "×".join(map(str, data["shape"]))
-    normalised = f"normalised, a {'probability' if 'bits_per_dimension' in values else 'density'}"
+    probability = "bits_per_dimension" in values and not values["dequantise"]
+    normalised = f"normalised, a {'probability' if probability else 'density'}"
     kind = {True: normalised, False: likelihood["note"], None: "an own model, not known to be normalised"}
     rows = [
-        ("data", f"{data['name']}, {values['split']}: {values['images']:,} {data['noun']} of {shape}"),
+        ("data", f"{data['name']}, {values['split']}: {counted(values['images'], data['noun'][:-1])} of {shape}"),
         ("binarisation", BINARISED[values["binarise"]]),
         ("likelihood", f"{likelihood['name']}: {kind[likelihood['density']]}"),
     ]
     rows += [("prior", f"fitted to the codes afterwards ({values['prior']})")] if values["prior"] else []
+    rows[2:2] = [("dequantisation", DEQUANTISED)] if values["dequantise"] else []
     for name, sign in SCHEDULES.items():
         if schedule := values["schedules"][name]:
-            rows.append((sign, _asked(schedule)))
+            rows.append((sign, _asked(schedule, values["unfinished"])))
     return rows
 
 
-def _asked(schedule: dict[str, Any]) -> str:
+def _asked(schedule: dict[str, Any], unfinished: dict[str, int] | None) -> str:
     """Say what was asked for and what was reached."""
     asked, reached = f"{schedule['asked']:.4g}", f"{schedule['reached']:.4g}"
     if schedule.get("adaptive"):
         return f"moved to {reached} by the training"
-    text = asked if asked == reached else f"{asked} asked for, {reached} reached"
+    when = f" by step {unfinished['step']:,} of {unfinished['steps']:,}" if unfinished else ""
+    text = asked if asked == reached else f"{asked} asked for, {reached} reached{when}"
     return text + (f"; {schedule['chosen']:.4g} at the step of these weights" if "chosen" in schedule else "")
 
 
@@ -141,9 +139,11 @@ def _figures(values: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _elsewhere(values: dict[str, Any]) -> list[tuple[str, str]]:
-    """Give the weight of the KL in codes that minimise something else."""
-    others = [each for each in values["conventions"] if each["name"] != "sums"]
-    return [(f"β elsewhere, {each['name']}", f"{each['beta']:.4g}: {each['loss']}") for each in others]
+    """Give the weight of the KL in the commonest codes that minimise something else; the values have all."""
+    others = [each for each in values["conventions"] if each["name"] in COMMON]
+    words = [f"{each['beta']:.4g} beside {each['loss']}" for each in others]
+    rest = len(values["conventions"]) - 1 - len(others)
+    return [("β elsewhere", f"{'; '.join(words)}; --json has {rest} more")] if words else []
 
 
 def _notes(values: dict[str, Any]) -> list[str]:

@@ -1,5 +1,6 @@
 """log p(x) by importance sampling: what it is of the first images of the split, and how far that can be trusted."""
 
+import math
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ import torch
 from lowerbound import figures, metrics, rng
 from lowerbound.evaluation.base import Drawn, Section, Subject
 from lowerbound.metrics.bits import bits_per_dimension, counts
-from lowerbound.metrics.weights import Estimates
+from lowerbound.metrics.weights import Estimates, few_images
 from lowerbound.words import counted, with_error
 
 LOWER = (
@@ -31,8 +32,8 @@ def measure(subject: Subject) -> Section:
     values = {"split": subject.split, **found.summary(), "elbo": float(found.curve[0].mean())}
     with torch.inference_mode(), rng.noise(settings.seed, "support"):
         px = subject.model(x[:1]).px
-    if counts(px, x):
-        values["bits_per_dimension"] = bits_per_dimension(-values["log_likelihood"], px)
+    if counts(px, x, width := subject.source.width):
+        values["bits_per_dimension"] = bits_per_dimension(-values["log_likelihood"], px, width=width)
     values["whole_split"] = _whole(subject, found)
     return Section("log p(x)", values, _rows(subject, values), _notes(values), _pictures(found, values))
 
@@ -62,8 +63,8 @@ def _rows(subject: Subject, values: dict[str, Any]) -> list[tuple[str, str]]:
     last = values["curve"][-1]
     rows.append(("… above their elbo", f"{with_error(last['gain'], last['gain_error'])} nats"))
     if "bits_per_dimension" in values:
-        scale = values["bits_per_dimension"] / -mean
-        bits = with_error(values["bits_per_dimension"], None if error is None else error * abs(scale))
+        size = math.prod(subject.run.data["shape"]) * math.log(2)
+        bits = with_error(values["bits_per_dimension"], None if error is None else error / size)
         rows.append(("−log p(x)", f"{bits} bits per dimension"))
     if whole:
         words = with_error(whole["log_likelihood"], whole["standard_error"])
@@ -76,7 +77,8 @@ def _rows(subject: Subject, values: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _notes(values: dict[str, Any]) -> list[str]:
-    notes, n, doubtful = [LOWER], values["images"], values["doubtful"]
+    n, doubtful = values["images"], values["doubtful"]
+    notes = [LOWER, *few_images(n)]
     if doubtful is None:
         notes.append(
             f"The tail of {counted(values['samples'], 'weight')} cannot be fitted: k̂, which tells whether an estimate "
@@ -108,7 +110,9 @@ def _pictures(found: Estimates, values: dict[str, Any]) -> list[Drawn]:
         curve = figures.bound_curve(values["curve"])
         drawn.append(Drawn("curve", "log p(x) over the samples", caption, curve))
     if found.k_hat is not None and len(found.log_p) > 1 and bool(found.k_hat.isfinite().any()):
-        beyond = len(found.log_p) - int(found.k_hat.isfinite().sum())
-        caption = "The tail index of each image's importance weights" + (f"; {beyond} have none." if beyond else ".")
+        without, unknown = len(values["no_tail"]), int(found.k_hat.isnan().sum())
+        others = [f"{without} have no tail"] if without else []
+        others += [f"of {unknown} it cannot be told"] if unknown else []
+        caption = "; ".join(["The tail index of each image's importance weights", *others]) + "."
         drawn.append(Drawn("tail", "k̂ of the images", caption, figures.tail(found.k_hat, values["k_hat_limit"])))
     return drawn

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowerbound import figures, metrics, rng
-from lowerbound.data.source import SPLITS, Split
+from lowerbound.data.source import SPLITS
 from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Drawn, Section, Subject
 from lowerbound.metrics.features import SHAPE, SHIPPED, Shipped
@@ -109,13 +109,9 @@ def _order(n: int, seed: int, purpose: str) -> Int[Tensor, "n"]:
 
 
 def _images(subject: Subject, split: str, rows: Int[Tensor, "n"]) -> Float[Tensor, "n *X"]:
-    """Give rows of a split as the model sees them: training images that are binarised as they are drawn are drawn."""
-    part: Split = getattr(subject.source, split)
-    x = replace(part, rows=part.rows[rows.to(part.rows.device)]).images().cpu()
-    if split == "train" and subject.source.binarise == "dynamic":
-        seed = subject.settings.seed
-        x = (rng.blockwise(lambda: torch.rand(rng.BLOCK, *x.shape[1:]), seed, "binarise", 0, len(x)) < x).float()
-    return x
+    """Give rows of a split as evaluation sees them."""
+    part = subject.source.part(split)
+    return replace(part, rows=part.rows[rows.to(part.rows.device)]).images().cpu()
 
 
 def _drawn(subject: Subject) -> bool:

@@ -43,6 +43,7 @@ class Point:
         rate, distortion, elbo: each a mean and the half length of its bar, or None for no bar.
         link: what a page leads to from the point.
         value: of what a sweep varies.
+        begun: whether it has hardly begun: it is then never the best one.
     """
 
     label: str
@@ -51,6 +52,7 @@ class Point:
     elbo: tuple[float, float | None]
     link: str | None = None
     value: Any = None
+    begun: bool = False
 
 
 @styled()
@@ -190,7 +192,8 @@ def _marks(
     upright: Sequence[float | None],
 ) -> None:
     """Draw each point with its bars, as an element of its own, so that a page can make a link of it."""
-    best = max(range(len(points)), key=lambda i: points[i].elbo[0])
+    trained = [i for i, point in enumerate(points) if not point.begun]
+    best = max(trained, key=lambda i: points[i].elbo[0], default=None)
     for i, point in enumerate(points):
         colour = SECOND if i == best else ACCENT
         ax.errorbar(x[i], y[i], upright[i], across[i], fmt="none", ecolor=colour, elinewidth=1.2, capsize=2.5, zorder=3)

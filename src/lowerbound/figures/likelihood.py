@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lowerbound.errors import UsageError
 from lowerbound.figures.style import ACCENT, FAINT, INK, SECOND, array, blank, compact, styled, tidy
+from lowerbound.words import counted
 
 
 @styled()
@@ -43,6 +44,7 @@ def bound_curve(curve: Sequence[Mapping[str, Any]]) -> Figure:
     ax.minorticks_off()
     ax.set_xlabel("samples an image")
     ax.set_ylabel("nats")
+    ax.ticklabel_format(axis="y", useOffset=False)  # a number of its own over the axis would cover the words
     ax.plot(k[:1], y[:1], "o", color=SECOND, markersize=5, zorder=3)
     words = [(f"elbo {compact(y[0])}", 0, SECOND)]
     words += [(f"{compact(y[-1])} with {int(k[-1]):,} samples", 90, ACCENT)] if len(k) > 1 else []
@@ -100,7 +102,7 @@ def gaps(approximation: Float[Tensor, "N"], amortisation: Float[Tensor, "N"]) ->
     ax.axhline(0, color=FAINT, linewidth=0.8)
     ax.set_xlim(-0.7, len(x) - 0.3)
     ax.set_xticks([])
-    ax.set_xlabel(f"{len(x)} images, the one with the largest gap first")
+    ax.set_xlabel(f"{counted(len(x), 'image')}, the one with the largest gap first")
     ax.set_ylabel("nats")
     for words, left, colour in (("approximation", 0, ACCENT), ("amortisation", 90, SECOND)):
         ax.annotate(words, (0, 1), (left, 6), "axes fraction", "offset points", color=colour, fontweight="bold")

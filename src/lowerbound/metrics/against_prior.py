@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from lowerbound import rng
 from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
+from lowerbound.metrics.two_sample import LEAST, Answers, halved
 
-LEAST = 20  # of each sample: a classifier that learns of fewer than ten of each tells nothing
 WIDTH, BATCH, LR, DECAY = 128, 256, 1e-2, 1e-2
 EPOCHS, STEPS = 20, 200  # the length of its training: so many epochs, and at least so many steps
 
@@ -47,7 +47,8 @@ def mismatch(
 ) -> Mismatch:
     r"""Test whether a and b are of one distribution, by the accuracy of a classifier on points that it has not seen.
 
-    A network of two hidden layers learns on one half of each sample to tell them apart, and is asked of the other half.
+    A network of two hidden layers learns on one half of each sample to tell them apart, and is asked of the other half:
+    of it, and not of `told_apart`'s neighbours, it can be asked in which directions the two differ.
     If the two are of one distribution, all ways to deal out the held-out labels are equally probable, so that p is that
     of Fisher's exact test: it is valid for any n and any classifier. How *different* they are is another question, to
     which p is no answer: with enough points any difference is found. The accuracy is one,
@@ -74,7 +75,7 @@ def mismatch(
     _check(a, b)
     # with gradients, wherever it is called: the classifier needs them, and tensors that know of none are copied
     with torch.inference_mode(False), torch.enable_grad(), rng.noise(seed, "mismatch"):
-        seen, held = zip(*(_halved(v.detach().cpu().double().clone()) for v in (a, b)), strict=True)
+        seen, held = halved(*(v.detach().cpu().double().clone() for v in (a, b)))
         mean, deviation = torch.cat(seen).mean(0), torch.cat(seen).std(0, correction=0)
         scale = deviation.clamp_min(torch.finfo(a.dtype).eps * (1 + mean.abs()))  # one that never varies stays near 0
         x, y = (torch.cat([(v - mean) / scale for v in pair]).float() for pair in (seen, held))
@@ -83,15 +84,14 @@ def mismatch(
         logit = net(y)[:, 0]
         (slope,) = torch.autograd.grad(logit.sum(), y)
     m, first = len(held[0]), logit.detach() > 0
-    hits, right = int(first[:m].sum()), int(first[:m].sum() + (~first[m:]).sum())
-    accuracy = right / (2 * m)
+    answers = Answers.of(first)
     directions = torch.linalg.eigh(slope.double().T @ slope.double()).eigenvectors.flip(1).T[:2]
     return Mismatch(
         n=len(a),
         held_out=m,
-        accuracy=accuracy,
-        standard_error=math.sqrt(accuracy * (1 - accuracy) / (2 * m)),
-        p=fisher(hits, m, int(first.sum())),
+        accuracy=answers.accuracy,
+        standard_error=answers.standard_error,
+        p=answers.p,
         directions=directions,
         deviation=scale,
     )
@@ -114,31 +114,6 @@ def marginal_gaps(a: Float[Tensor, "N D"], b: Float[Tensor, "M D"]) -> Float[Ten
     return (below[0] - below[1]).abs().amax(1)
 
 
-def fisher(hits: int, m: int, named: int) -> float:
-    r"""Give the probability of so many hits or more, if the labels were dealt out at random: Fisher's exact test.
-
-    .. math:: P(H \ge h) = \sum_{k \ge h} \binom{m}{k} \binom{m}{r - k} \Big/ \binom{2m}{r}
-
-    Reference: Statistical methods for research workers, 5th edition (Fisher, 1934).
-
-    Arguments:
-        hits: h, how many of the first sample were named as such.
-        m: the size of each sample.
-        named: r, how many of both were named as of the first.
-
-    Example:
-        >>> round(fisher(3, 4, 4), 4)  # the lady who tastes tea
-        0.2429
-    """
-    k = torch.arange(max(hits, named - m), min(m, named) + 1, dtype=torch.float64)
-    log_p = _choose(m, k) + _choose(m, named - k) - _choose(2 * m, torch.tensor(float(named)).double())
-    return min(1.0, float(log_p.logsumexp(0).exp()))
-
-
-def _choose(n: int, k: Tensor) -> Tensor:
-    return math.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
-
-
 def _check(a: Tensor, b: Tensor) -> None:
     if a.shape != b.shape:
         raise UsageError(f"The two samples are of shapes {tuple(a.shape)} and {tuple(b.shape)}: give as many of each.")
@@ -148,11 +123,6 @@ def _check(a: Tensor, b: Tensor) -> None:
         )
     if not bool(a.isfinite().all() and b.isfinite().all()):
         raise UsageError("The two samples are not all finite: the model gives NaN. Look at how the training went.")
-
-
-def _halved(v: Float[Tensor, "N D"]) -> tuple[Float[Tensor, "A D"], Float[Tensor, "B D"]]:
-    v = v[torch.randperm(len(v))]
-    return v[: len(v) // 2], v[len(v) // 2 :]
 
 
 def _trained(x: Float[Tensor, "N D"], of_first: int, steps: int) -> nn.Module:

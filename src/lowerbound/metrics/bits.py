@@ -7,11 +7,15 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.errors import UsageError
+from lowerbound.metrics.support import inside, support_of
 
 DENSITY = (
     "Bits per dimension are of a probability, and p(x|z) here is a density, which depends on the unit of the pixels."
 )
-DISCRETE = "Take a likelihood of 8-bit images, such as --set model.likelihood.kind=discretised-logistic."
+DISCRETE = (
+    "Take a likelihood of 8-bit images, such as --set model.likelihood.kind=discretised-logistic, or, of bytes, add "
+    "noise to the data: --set data.dequantise=true."
+)
 
 
 def bits_per_dimension(nats: float, px: Distribution, *, width: float | None = None) -> float:
@@ -44,7 +48,7 @@ def bits_per_dimension(nats: float, px: Distribution, *, width: float | None = N
         >>> round(bits_per_dimension(float(-px.log_prob(torch.zeros(1, 8, 8))), px), 4)
         8.0
     """
-    support = px.support
+    support = support_of(px)
     discrete = support is not None and support.is_discrete
     if width is not None and (discrete or not (math.isfinite(width) and width > 0)):
         raise UsageError(
@@ -55,8 +59,9 @@ def bits_per_dimension(nats: float, px: Distribution, *, width: float | None = N
     return nats / (px.event_shape.numel() * math.log(2)) - (0.0 if width is None else math.log2(width))
 
 
-def counts(px: Distribution, x: Float[Tensor, "B *X"]) -> bool:
-    """Say whether p(x|z) gives each of these x a probability: it is discrete, and they are among its values.
+def counts(px: Distribution, x: Float[Tensor, "B *X"], width: float | None = None) -> bool:
+    """Say whether -log p(x|z) counts bits: each x is a value of a discrete p(x|z), or, where they are dequantised, of a
+    density; see `bits_per_dimension` for the width.
 
     Example:
         >>> import torch
@@ -65,8 +70,5 @@ def counts(px: Distribution, x: Float[Tensor, "B *X"]) -> bool:
         >>> counts(px, torch.tensor([[0.0, 1.0]])), counts(px, torch.tensor([[0.0, 0.5]]))
         (True, False)
     """
-    try:
-        support = px.support
-    except NotImplementedError:  # an own distribution need not say
-        return False
-    return support is not None and support.is_discrete and bool(support.check(x).all())
+    there, support = inside(px, x), support_of(px)
+    return there is not None and support is not None and support.is_discrete == (width is None) and bool(there.all())

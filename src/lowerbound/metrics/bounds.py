@@ -22,6 +22,7 @@ def evaluate(
     *,
     step: int,
     samples: int | None = None,
+    width: float | None = None,
     seed: int = SEED,
 ) -> dict[str, Any]:
     r"""Give elbo, distortion, rate and loss as means over all images, with the standard error of each mean.
@@ -29,7 +30,7 @@ def evaluate(
     .. math:: \mathrm{elbo} = -(\mathrm{distortion} + \mathrm{rate}), \qquad
         \mathrm{s.e.} = \mathrm{sd} / \sqrt{n}, \quad \text{in nats per example}
 
-    Where all pixels are values of a discrete p(x|z), -elbo is given in bits per dimension too.
+    Where all pixels are values of a discrete p(x|z), or dequantised, -elbo is given in bits per dimension too.
 
     Every image counts once, whatever the sizes of the blocks, and the loss is that of the whole (see `Objective`); the
     model is in evaluation mode, in float32 or its own precision, under the noise of a fixed seed.
@@ -39,6 +40,7 @@ def evaluate(
         blocks: (x, labels) in a fixed order, as `Source.blocks` gives them.
         step: the step of the schedules at which the loss is taken; the last one judges by the weights asked for.
         samples: latents drawn for each image; the objective's own number if not said.
+        width: of a level of dequantised data, as `Source.width` gives it: see `bits_per_dimension`.
         seed: of the noise.
 
     Example:
@@ -60,13 +62,13 @@ def evaluate(
                 trace = model(x, samples=samples or objective.samples)
                 sums = sums if once else sums + objective.reduce(model, trace, step=step) * len(x)
                 kept.append(pooled([trace]))  # here, since a density may itself be estimated from samples
-            bits = bits and counts(trace.px, x)
+            bits = bits and counts(trace.px, x, width)
         whole = pooled(kept)
         n = whole.log_px.shape[1]
         loss = objective.reduce(model, whole, step=step) if once else sums * (1 / n)
     found = {"images": n, **_summary(loss, whole), "kl_by_dim": kl_by_dim(whole) if whole.density else None}
     if bits and whole.density:
-        found["bits_per_dimension"] = bits_per_dimension(-found["elbo"], trace.px)
+        found["bits_per_dimension"] = bits_per_dimension(-found["elbo"], trace.px, width=width)
     return found
 
 

@@ -14,6 +14,7 @@ from lowerbound import rng
 from lowerbound.dist import draw
 from lowerbound.errors import UsageError
 from lowerbound.metrics.hamiltonian import Place, look, transition
+from lowerbound.metrics.support import refuse_outside, support_of
 from lowerbound.vae import VAE, Model, evaluating
 
 Progress = Callable[[int, int], None]
@@ -95,7 +96,7 @@ class Bridge:
         self.b = how.schedule()
         with torch.no_grad(), rng.noise(seed, "annealed checks"):
             self.p, self.q = model.prior(), model.posterior(self.x)
-            _suits(model, self.p, self.x)
+            _suits(model, self.p, self.x, first)
         z, coded = self._drawn("annealed pilot", SCALED), self._drawn("annealed scale", SCALED, "posterior")
         with rng.noise(seed, "annealed checks"):
             self._differentiable(z[:2])
@@ -243,7 +244,7 @@ def ticks(progress: Progress | None, total: int) -> Callable[[], None]:
     return lambda: progress(next(done), total) if progress else None
 
 
-def _suits(model: VAE, p: Distribution, x: Tensor) -> None:
+def _suits(model: VAE, p: Distribution, x: Tensor, first: int) -> None:
     """Raise UsageError where there is no likelihood of x, or where latents are no vectors of real numbers."""
     trace = model(x[:1])
     if not trace.density:
@@ -251,25 +252,12 @@ def _suits(model: VAE, p: Distribution, x: Tensor) -> None:
             "The posterior is a point mass, which has no density: of an autoencoder the distortion can be measured, "
             "and no log p(x)."
         )
-    if len(p.event_shape) != 1 or _part(p, "base_constraint") not in (constraints.real, constraints.real_vector):
+    support = support_of(p)
+    each = getattr(support, "base_constraint", support)
+    if len(p.event_shape) != 1 or each not in (constraints.real, constraints.real_vector):
         raise UsageError(
             "Hamiltonian steps move latents that are vectors of real numbers, and those of "
             f"{type(model.prior).__name__} are others: take importance sampling."
         )
     trace.log_px.sum()  # says where the shapes do not fit
-    support = _part(trace.px)
-    if support is not None and not bool(support.check(x).all()):
-        raise UsageError(
-            f"Some of x are outside the support of p(x|z), which {type(model.likelihood).__name__} gives: what it says "
-            "of them (such as a cross-entropy on grey pixels) is no likelihood, and there is no log p(x). Binarise the "
-            "data, as by --set data.binarise=dynamic, or take a likelihood that fits them."
-        )
-
-
-def _part(d: Distribution, name: str = "") -> constraints.Constraint | None:
-    """Give the support of a distribution, or that of each coordinate; None where it does not say."""
-    try:
-        support: constraints.Constraint | None = d.support
-    except NotImplementedError:
-        return None
-    return getattr(support, name, support)
+    refuse_outside(trace.px, x, first)

@@ -13,8 +13,8 @@ from lowerbound import rng
 from lowerbound.dist import draw
 from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
-from lowerbound.metrics.importance import supported
 from lowerbound.metrics.refine import optimisable, refined
+from lowerbound.metrics.support import supported
 from lowerbound.metrics.weights import Estimates, known, over_images
 from lowerbound.vae import VAE, Latent, Model, Trace, evaluating
 
@@ -110,7 +110,7 @@ class Gap:
             "standard_error": log_p["standard_error"],
             "monte_carlo_error": log_p["monte_carlo_error"],
         }
-        kept = ("images", "samples", "k_hat", "k_hat_limit", "doubtful", "effective_samples")
+        kept = ("images", "samples", "k_hat", "no_tail", "k_hat_limit", "doubtful", "effective_samples")
         return found | {name: log_p[name] for name in kept}
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from lowerbound import rng
 from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
+from lowerbound.metrics.support import supported
 from lowerbound.metrics.weights import Estimates
 from lowerbound.vae import Model, Trace, evaluating
 
@@ -198,23 +199,3 @@ def _dense(trace: Trace) -> Trace:
             "an autoencoder the distortion can be measured, and no likelihood."
         )
     return trace
-
-
-def supported(model: Model, x: Float[Tensor, "B *X"], seed: int) -> None:
-    """Raise UsageError where p(x|z) is no likelihood of an image, or there is none."""
-    if not len(x):
-        raise UsageError("There is no image of which log p(x) could be estimated.")
-    with rng.noise(seed, "support"):
-        px = model(x[:1]).px
-    try:
-        support = px.support
-    except NotImplementedError:  # an own distribution need not say
-        return
-    for i, image in enumerate(x):
-        if support is not None and not bool(support.check(image[None]).all()):
-            raise UsageError(
-                f"Image {i} has values that p(x|z) gives no probability, such as grey pixels under a Bernoulli: what "
-                "is scored is a cross-entropy and not a likelihood, so that there is no log p(x). Binarise the data "
-                "(--set data.binarise=threshold), or take a likelihood of such pixels "
-                "(--set model.likelihood.kind=continuous-bernoulli), and train anew."
-            )

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.errors import UsageError
-from lowerbound.metrics.sets import blocks, pair
+from lowerbound.metrics.search import nearest, tiles
+from lowerbound.metrics.sets import pair
 
 NEAREST = 5
 
@@ -65,20 +66,19 @@ def prdc(x: Float[Tensor, "N F"], y: Float[Tensor, "M _"], k: int = NEAREST) -> 
         raise UsageError(f"k is {k}: the reach of an example is the distance to its first neighbour at least.")
     x, y = pair(x, y, least=k + 1)
     r, s = reach(x, k), reach(y, k)
-    reaching, covered, recalled = torch.zeros(len(y), dtype=torch.int64), [], []
-    start = 0
-    for block in blocks(x, len(y)):
-        distances = torch.cdist(block, y)
-        within = distances <= r[start : start + len(block), None]
-        reaching += within.sum(0)
-        covered.append(within.any(1))
-        recalled.append((distances <= s).any(1))
-        start += len(block)
+    reaching = torch.zeros(len(y), dtype=torch.int64)
+    covered, recalled = torch.zeros(2, len(x), dtype=torch.bool)
+    for rows, first, distances in tiles(x, y, torch.cdist):
+        columns = slice(first, first + distances.shape[1])
+        within = distances <= r[rows, None]
+        reaching[columns] += within.sum(0)
+        covered[rows] |= within.any(1)
+        recalled[rows] |= (distances <= s[columns]).any(1)
     return Manifolds(
         precision=_share(reaching > 0),
-        recall=_share(torch.cat(recalled)),
+        recall=_share(recalled),
         density=float(reaching.double().mean()) / k,
-        coverage=_share(torch.cat(covered)),
+        coverage=_share(covered),
     )
 
 
@@ -89,8 +89,8 @@ def reach(x: Float[Tensor, "N F"], k: int) -> Float[Tensor, "N"]:
         >>> reach(torch.tensor([[0.0], [1.0], [3.0]]), 1)
         tensor([1., 1., 2.])
     """
-    # the nearest of all is the example itself
-    return torch.cat([torch.cdist(block, x).topk(k + 1, largest=False).values[:, -1] for block in blocks(x, len(x))])
+    # the nearest of all is the example itself; distances are those of `prdc`, so that a copy lies at the edge exactly
+    return nearest(x, x, k + 1, apart=torch.cdist)[0][:, -1]
 
 
 def expected_coverage(n: int, m: int, k: int = NEAREST) -> float:

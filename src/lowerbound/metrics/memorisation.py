@@ -10,10 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lowerbound.errors import UsageError
-
-VALUES = 2**23  # distances held at a time: 32 MiB in float32
-ROWS = 256  # samples at a time
-NORMAL = 1.959963985  # 97.5 % of a normal distribution
+from lowerbound.metrics.search import tiles
+from lowerbound.metrics.sets import wilson
 
 
 @final
@@ -67,7 +65,7 @@ def neighbours(
 
     Arguments:
         samples, images: of one shape.
-        progress: is told how many of the samples are done.
+        progress: is told how many of the images are done.
 
     Example:
         >>> found = neighbours(torch.tensor([[0.75], [0.25]]), torch.tensor([[0.0], [1.0], [1.0]]))
@@ -75,15 +73,9 @@ def neighbours(
         (tensor([1, 0]), tensor([0.2500, 0.2500]), tensor([1.0000, 0.5000, 0.5000]))
     """
     a, b = _flat(samples, images)
-    norms, index, claims = b.square().sum(1), [], torch.zeros(len(b))
-    for start in range(0, len(a), ROWS):
-        sample, image = _nearest(a[start : start + ROWS], b, norms)
-        rows = int(sample.max()) + 1
-        claims.index_add_(0, image, 1 / torch.bincount(sample)[sample].float())
-        index.append(torch.full((rows,), len(b)).scatter_reduce(0, sample, image, "amin"))
-        if progress:
-            progress(start + rows, len(a))
-    found = torch.cat(index)
+    sample, image = _as_near(a, b, progress)
+    claims = torch.zeros(len(b)).index_add_(0, image, 1 / torch.bincount(sample)[sample].float())
+    found = torch.full((len(a),), len(b)).scatter_reduce(0, sample, image, "amin")
     return Neighbours(found, (a - b[found]).norm(dim=1), claims)
 
 
@@ -99,10 +91,17 @@ def memorised(found: Neighbours, trained: Bool[Tensor, "N"]) -> Memorisation:
     that gives mean and variance exactly, whatever the samples are. That samples are blurred, and so near to every
     image, changes nothing; that a distance to training images alone is small would say nothing.
 
+    The interval of the excess is for other samples and other images, and does not suppose that nothing is copied. It is
+    Wilson's, for S / d samples: an image that is the nearest to many makes a sample count for less,
+
+    .. math:: d = (1 - \mathrm{share}) \, d_1 + \mathrm{share} \, d_0, \qquad
+        d_i = \max(1, \mathrm{Var}(c_t) / \bar c_t) \text{ over the trained, and the held-out, images}
+
     Raises UsageError where all images are trained, or none.
 
     Reference: Holdout-based empirical assessment of mixed-type synthetic data (Platzer and Reutterer, 2021); A
-    non-parametric test to detect data-copying in generative models (Meehan, Chaudhuri and Dasgupta, 2020).
+    non-parametric test to detect data-copying in generative models (Meehan, Chaudhuri and Dasgupta, 2020); Survey
+    sampling (Kish, 1965), of the design effect d.
 
     Arguments:
         found: the nearest of all images to each sample.
@@ -124,8 +123,20 @@ def memorised(found: Neighbours, trained: Bool[Tensor, "N"]) -> Memorisation:
     spread = float(claims.square().sum()) - samples**2 / n
     error = math.sqrt(max(spread, 0.0) * ours * (n - ours) / (n * (n - 1))) / samples
     p = 0.5 * math.erfc((share - expected) / (error * math.sqrt(2))) if error else 0.5
-    ends = [(share - expected + sign * NORMAL * error) / (1 - expected) for sign in (0, -1, 1)]
-    return Memorisation(share, expected, p, *ends)
+    excess, low, high = ((some - expected) / (1 - expected) for some in (share, *_ends(claims, trained, share)))
+    return Memorisation(share, expected, p, excess, low, high)
+
+
+def _ends(claims: Float[Tensor, "N"], trained: Bool[Tensor, "N"], share: float) -> tuple[float, float]:
+    """Give the interval of the share; what is not known of images that nothing is near to is that of the others."""
+    effects = [_effect(claims[trained]), _effect(claims[~trained])]
+    of_trained, of_held = effects[0] or effects[1] or 1.0, effects[1] or effects[0] or 1.0
+    return wilson(share, float(claims.sum()) / ((1 - share) * of_trained + share * of_held))
+
+
+def _effect(claims: Float[Tensor, "n"]) -> float | None:
+    mean = float(claims.mean())
+    return max(1.0, float(claims.var()) / mean) if mean and len(claims) > 1 else None
 
 
 def _flat(samples: Tensor, images: Tensor) -> tuple[Float[Tensor, "S D"], Float[Tensor, "N D"]]:
@@ -142,19 +153,23 @@ def _flat(samples: Tensor, images: Tensor) -> tuple[Float[Tensor, "S D"], Float[
     return (parts[0] - middle, parts[1] - middle) if bool(middle.any()) else (parts[0], parts[1])
 
 
-def _nearest(
-    rows: Float[Tensor, "R D"], images: Float[Tensor, "N D"], norms: Float[Tensor, "N"]
+def _as_near(
+    samples: Float[Tensor, "S D"], images: Float[Tensor, "N D"], progress: Callable[[int, int], None] | None
 ) -> tuple[Int[Tensor, "P"], Int[Tensor, "P"]]:
-    """Give (row, image) of each pair that is as near as any image is to the row: more than one a row where they tie."""
-    least, pairs = torch.full((len(rows),), math.inf), []
-    width = max(1, VALUES // len(rows))
-    for start in range(0, len(images), width):
-        part = slice(start, start + width)
-        distances = torch.addmm(norms[part], rows, images[part].T, alpha=-2)  # less |row|², which all have in common
-        near = distances.min(1).values
-        row, image = (distances == near[:, None]).nonzero(as_tuple=True)
-        pairs.append((row, image + start, near[row]))
-        least = torch.minimum(least, near)
-    row, image, distance = (torch.cat(part) for part in zip(*pairs, strict=True))
-    kept = distance == least[row]
-    return row[kept], image[kept]
+    """Give (sample, image) of each pair that is as near as any image is to the sample: more than one where they tie."""
+    least, pairs = torch.full((len(samples),), math.inf), []
+    for rows, first, d in tiles(samples, images, _by_products):
+        near = d.min(1).values
+        sample, image = (d == near[:, None]).nonzero(as_tuple=True)
+        pairs.append((sample + rows.start, image + first, near[sample]))
+        least[rows] = torch.minimum(least[rows], near)
+        if progress and rows.stop == len(samples):
+            progress(first + d.shape[1], len(images))
+    sample, image, distance = (torch.cat(part) for part in zip(*pairs, strict=True))
+    kept = distance == least[sample]
+    return sample[kept], image[kept]
+
+
+def _by_products(rows: Float[Tensor, "R D"], images: Float[Tensor, "N D"]) -> Float[Tensor, "R N"]:
+    """Give squared distances less |row|², which all of a row have in common."""
+    return torch.addmm(images.square().sum(1), rows, images.T, alpha=-2)

@@ -1,11 +1,12 @@
 """What measures of two sets of features have in common: their checks, blocks, and an interval for each number."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lowerbound.errors import UsageError
@@ -13,6 +14,7 @@ from lowerbound.metrics.bounds import SEED
 from lowerbound.rng import seed_of
 
 GROUPS = 10
+NORMAL = 1.959963985  # 97.5 % of a normal distribution
 STUDENT = 2.2621571628  # 97.5 % of Student's t with as many degrees of freedom as there are groups, less one
 VALUES = 2**22  # held at a time: 32 MiB in float64
 
@@ -52,14 +54,33 @@ def pair(
     return x.detach().cpu().double(), y.detach().cpu().double()
 
 
-def blocks(x: Float[Tensor, "N F"], columns: int) -> Iterator[Float[Tensor, "n F"]]:
+def blocks(x: Float[Tensor, "N *X"], columns: int) -> Iterator[Float[Tensor, "n *X"]]:
     """Cut x into blocks of rows so that a block's distances to so many columns stay small.
 
     Example:
-        >>> [len(block) for block in blocks(torch.zeros(5, 1), VALUES // 2)]
+        >>> [len(block) for block in blocks(torch.zeros(5, 1).double(), VALUES // 2)]
         [2, 2, 1]
     """
-    return iter(x.split(max(1, VALUES // max(1, columns))))
+    values = 8 * VALUES // x.element_size()
+    return iter(x.split(max(1, values // max(1, columns))))
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
+    r"""Give the 95 % interval of a share of n independent examples, which stays within 0 and 1.
+
+    .. math:: \frac{\hat p + z^2 / 2n}{1 + z^2 / n} \pm
+        \frac{z}{1 + z^2 / n} \sqrt{\frac{\hat p (1 - \hat p)}{n} + \frac{z^2}{4 n^2}}
+
+    Reference: Probable inference, the law of succession, and statistical inference (Wilson, 1927).
+
+    Example:
+        >>> [round(end, 3) for end in wilson(1.0, 20)]
+        [0.839, 1.0]
+    """
+    z = NORMAL**2 / n
+    middle = (share + z / 2) / (1 + z)
+    reach = math.sqrt(z * (share * (1 - share) + z / 4)) / (1 + z)
+    return middle - reach, middle + reach
 
 
 @final
@@ -121,13 +142,38 @@ def jackknife(
     a, b = _groups(len(x), seed, "jackknife first"), _groups(len(y), seed, "jackknife second")
     whole = dict(measure(x, y))
     without = []
-    for g in range(GROUPS):
+    for g, (kept, also) in enumerate(left_out(a, b)):
         if progress:
             progress(g + 1, GROUPS + 1)
-        without.append(measure(x[a != g], y[b != g]))
+        without.append(measure(x[kept], y[also]))
     if progress:
         progress(GROUPS + 1, GROUPS + 1)
     return {name: _interval(value, [float(part[name]) for part in without]) for name, value in whole.items()}
+
+
+def left_out(*labels: Int[Tensor, "_"]) -> Iterator[tuple[Bool[Tensor, "_"], ...]]:
+    """Say which rows are kept as one group after the other is left out, of as many sets as have labels 0, 1, ….
+
+    Example:
+        >>> [kept.tolist() for (kept,) in left_out(torch.tensor([0, 1, 1]))]
+        [[False, True, True], [True, False, False]]
+    """
+    return (tuple(some != g for some in labels) for g in range(1 + int(labels[0].max())))
+
+
+def left_out_variance(without: Float[Tensor, "G *S"]) -> Float[Tensor, "*S"]:
+    r"""Give the variance of a statistic of independent examples, from its values without one of G groups in turn.
+
+    .. math:: \frac{G - 1}{G} \sum_g (\hat\theta_{-g} - \bar\theta)^2
+
+    Reference: The delete-a-group jackknife (Kott, 2001).
+
+    Example:
+        >>> float(left_out_variance(torch.tensor([1.0, 3.0])))
+        1.0
+    """
+    groups = len(without)
+    return (groups - 1) / groups * (without - without.mean(0)).square().sum(0)
 
 
 def _groups(n: int, seed: int, purpose: str) -> Int[Tensor, "n"]:
@@ -138,6 +184,6 @@ def _groups(n: int, seed: int, purpose: str) -> Int[Tensor, "n"]:
 
 def _interval(value: float, without: list[float]) -> Interval:
     parts = torch.tensor(without, dtype=torch.float64)
-    error = float(((GROUPS - 1) / GROUPS * (parts - parts.mean()).square().sum()).sqrt())
+    error = float(left_out_variance(parts).sqrt())
     bias = (GROUPS - 1) * (float(parts.mean()) - value)
     return Interval(value, value - STUDENT * error, value + STUDENT * error, bias)

@@ -12,6 +12,8 @@ from torch import Tensor
 from lowerbound.errors import UsageError
 from lowerbound.metrics.pareto import tail_index, trusted
 
+FEW = 20  # images, below which a standard error is uncertain by more than a sixth
+
 
 @final
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ class Estimates:
         ``standard_error`` is that of the mean over images, which vary, and ``monte_carlo_error`` what of it is due to
         the K samples alone: how far the mean over *these* images may be from that of infinitely many samples. In the
         curve, ``gain`` is how far the mean is above that of one sample, the elbo, with its error over images.
+        ``no_tail`` has the numbers of the images whose k̂ is −∞, which JSON has no word for: they are not in doubt. Any
+        other whose ``k_hat`` is None is, since nothing can be said of its tail.
         """
         n = len(self.log_p)
         curve = [
@@ -132,6 +136,7 @@ class Estimates:
             "jackknife_error": known(self.jackknife_error.square().sum().sqrt() / n),
             "effective_samples": {"median": float(self.effective.median()), "least": float(self.effective.min())},
             "k_hat": None if self.k_hat is None else [known(k) for k in self.k_hat],
+            "no_tail": None if self.k_hat is None else (self.k_hat == -math.inf).nonzero()[:, 0].tolist(),
             "k_hat_limit": None if self.k_hat is None else trusted(self.samples),
             "doubtful": self.doubtful,
             "curve": curve,
@@ -169,6 +174,26 @@ def _groups(log_w: Tensor, k: int) -> Tensor:
 def over_images(values: Tensor) -> float | None:
     """Give the standard error of the mean; None of one value."""
     return float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
+
+
+def few_images(n: int) -> list[str]:
+    r"""Say in a note that the ± of a mean over n images is itself hardly known, where it is.
+
+    .. math:: \mathrm{sd}(\mathrm{s.e.}) / \mathrm{s.e.} \approx 1 / \sqrt{2 (n - 1)}
+
+    That is of normal values; of those with a long tail, which a few images do not show, it is more.
+
+    Example:
+        >>> few_images(5)[0].split(":")[0], few_images(100)
+        ('± is over 5 images', [])
+    """
+    if not 1 < n < FEW:
+        return []
+    off = 100 / math.sqrt(2 * (n - 1))
+    return [
+        f"± is over {n} images: so few leave it uncertain itself, by about {off:.0f} %, and do not show how far others "
+        "lie apart. Examine more (--images) before numbers are compared by it."
+    ]
 
 
 def known(value: Tensor) -> float | None:

@@ -26,6 +26,9 @@ POINT = (
 def boxes(c: Content) -> str:
     """Give the boxes that suit the run."""
     some = []
+    if c.unfinished and not c.evaluation:  # which has a finding that says it
+        again = "Go on with it by the first command below, or measure it: lowerbound evaluate."
+        some.append(box("This training has not ended", f"<p>{escape(again)}</p>"))
     likelihood = c.metrics.get("likelihood") or {}
     if likelihood.get("density") is False:
         found = ": ".join(str(likelihood[k]) for k in ("name", "note") if likelihood.get(k)).rstrip(".")

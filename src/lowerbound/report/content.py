@@ -35,6 +35,7 @@ class Content:
         recipe: its name.
         evaluation: what was found of each split, as in evaluation.json.
         figures: the folder of the evaluation's pictures.
+        unfinished: whether the training has not ended; figures are then those of its newest checkpoint.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Content:
     recipe: str | None = None
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     figures: Path | str = "figures"
+    unfinished: bool = False
 
     @property
     def drawn(self) -> list[Picture]:

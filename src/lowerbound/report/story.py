@@ -22,18 +22,24 @@ def _what(c: Content) -> str:
     parts += [f"{size:,} parameters"] if size else []
     kind = "An autoencoder" if c.pointlike else "A variational autoencoder"
     model = kind + (f" with {' and '.join(parts)}" if parts else "")
-    seen = f" on {images['train']:,} {c.noun}" if images.get("train") else ""
+    seen = f" on {counted(images['train'], c.noun[:-1])}" if images.get("train") else ""
     named = f" of {c.data['name']}" if c.data.get("name") else ""
     first = f"{model} was trained{seen}{named}{_shape(c)}{_length(c)}."
     weights, count = c.metrics.get("weights") or {}, c.measured.get("images")
+    if c.unfinished:
+        return f"{first} The training has not ended: what is shown is of the newest checkpoint, {_step(weights)}."
     if not count:
         return f"{first} There are no figures of a held-out split."
     which = {"best": "the weights that did best on validation", "last": "the last weights"}.get(
         weights.get("which", ""), "the weights"
     )
-    which += f" (step {weights['step']:,})" if isinstance(weights.get("step"), int) else ""
+    which += f" ({step})" if (step := _step(weights)) else ""
     which += ", as an exponential moving average" if weights.get("ema") else ""
-    return f"{first} The figures above are means over {count:,} {c.split} {c.noun} with {which}."
+    return f"{first} The figures above are means over {counted(count, f'{c.split} {c.noun[:-1]}')} with {which}."
+
+
+def _step(weights: dict[str, Any]) -> str:
+    return f"step {weights['step']:,}" if isinstance(weights.get("step"), int) else ""
 
 
 def _fitted(c: Content) -> str:

@@ -73,7 +73,9 @@ class Atlas:
         known = [y.cpu() for y in labels if y is not None]
         codes = torch.cat(z)
         if not bool(codes.isfinite().all()):
-            raise UsageError(explore.NAN.format(what="have no place on a map"))
+            raise UsageError(
+                "Some codes are not numbers, and have no place on a map: the model gives NaN, or was given it."
+            )
         return Codes(codes, torch.cat(drawn), torch.cat(known) if len(known) == len(labels) else None)
 
     def _draw(self) -> Steps[Tensor]:

@@ -2,9 +2,9 @@
 
 import inspect
 from collections.abc import Iterable
+from importlib.metadata import version
 from typing import Any
 
-from lowerbound import __version__
 from lowerbound.studio.guard import HEADER
 from lowerbound.studio.route import Route
 
@@ -28,7 +28,11 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
-    return {"openapi": "3.1.0", "info": {"title": "lowerbound studio", "version": __version__}, "paths": paths}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "lowerbound studio", "version": version("lowerbound")},
+        "paths": paths,
+    }
 
 
 def _operation(route: Route) -> dict[str, Any]:

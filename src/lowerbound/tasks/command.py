@@ -67,10 +67,11 @@ def _say_scores(run: Run, found: Scores) -> None:
     flagged = found.flagged
     if flagged is not None and found.threshold is not None and math.isfinite(found.threshold):
         verbs.say(
-            f"{int(flagged.sum()):,} of {n:,} {what} are flagged, at a threshold of {number(found.threshold)} nats."
+            f"{int(flagged.sum()):,} of {counted(n, what[:-1])} are flagged, at a threshold of "
+            f"{number(found.threshold)} nats."
         )
     else:
-        verbs.say(f"{n:,} {what} are scored, and none is flagged.")
+        verbs.say(f"{counted(n, what[:-1])} {'is' if n == 1 else 'are'} scored, and none is flagged.")
     rates = found.rates()
     if rates:
         verbs.say(f"  Of the normal ones {rates['normal']:.1%} are flagged, of the anomalous {rates['anomalous']:.1%}.")
@@ -112,7 +113,9 @@ def _rows(text: str) -> list[int]:
 def _say_filled(run: Run, found: Filled) -> None:
     draws, n = found.found.draws.shape[:2]
     share = float(found.missing.float().mean())
-    verbs.say(f"{counted(draws, 'draw')} of each of {n:,} {noun(run.data['shape'])}, {share:.0%} of them missing.")
+    verbs.say(
+        f"{counted(draws, 'draw')} of each of {counted(n, noun(run.data['shape'])[:-1])}, {share:.0%} of them missing."
+    )
     if found.found.acceptance is not None:
         a = found.found.acceptance
         verbs.say(

@@ -1,7 +1,7 @@
 """The images that a task is given: a split of the run's own data, or a user's, read as the run's are."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -60,7 +60,7 @@ class Given:
 
     def rows(self, which: Any) -> "Given":
         """Keep some of the images, by their places."""
-        part = Split(self.split.x, self.split.rows[which], self.split.labels)
+        part = replace(self.split, rows=self.split.rows[which])
         return Given(self.name, part, self.files, self.classes, self.notes)
 
 
@@ -68,7 +68,7 @@ def own(run: Run, split: str) -> Given:
     """Take a split of the run's data; raises UsageError where it has no images."""
     begin.blocks(run, split)
     classes, names = (run.source.info.get(what) for what in ("classes", "names"))
-    return Given(f"the {split} split of {run.source.name}", getattr(run.source, split), names, classes)
+    return Given(f"the {split} split of {run.source.name}", run.source.part(split), names, classes)
 
 
 def given(run: Run, data: Any) -> Given:
@@ -82,7 +82,7 @@ def given(run: Run, data: Any) -> Given:
     if data is None:
         return own(run, "test")
     source = _source(run, data)
-    part = source.test if len(source.test) else source.train
+    part = source.part("test" if len(source.test) else "train")
     shape = tuple(run.data["shape"])
     if source.shape != shape:
         raise DataError(_other_shape(run, source))
@@ -101,10 +101,10 @@ def _source(run: Run, data: Any) -> Source:
     if isinstance(data, Source):
         return data
     if not isinstance(data, str | Path):
-        return sources.tensor(data, binarise=_binarise(run), validation=0, test=0)
+        return sources.tensor(data, **_prepared(run), validation=0, test=0)
     node = specs.complete("data", sources.locate(str(data)), "data")
     if "binarise" in node:
-        node["binarise"] = _binarise(run)
+        node |= _prepared(run)
     if "path" in node:
         known = run.spec["data"] if run.spec["data"].get("kind") == node["kind"] else {}
         node |= {"validation": 0, "test": 0} | {name: known[name] for name in ("size", "scale") if name in known}
@@ -141,15 +141,16 @@ def picture(run: Run, path: str) -> Float[Tensor, "1 C H W"]:
         raise DataError(f"{path} cannot be read: {found.reason}.")
     pixels = found.pixels[None] if found.pixels.ndim == 2 else found.pixels.transpose(2, 0, 1)
     x = torch.from_numpy(pixels[None].copy())
-    source = assemble(path, x, None, test=0, validation=0, unit=True, binarise=_binarise(run), info={})
+    source = assemble(path, x, None, test=0, validation=0, unit=True, **_prepared(run), info={})
     if source.shape != shape:
         raise DataError(_other_shape(run, source))
-    return source.train.images()
+    return source.part("train").images()
 
 
-def _binarise(run: Run) -> Any:
+def _prepared(run: Run) -> dict[str, Any]:
     # "dynamic" draws the bits of a training anew each time; what is held out has those of one fixed draw
-    return {"dynamic": "static"}.get(run.data["binarise"], run.data["binarise"])
+    binarise = {"dynamic": "static"}.get(run.data["binarise"], run.data["binarise"])
+    return {"binarise": binarise, "dequantise": run.data.get("dequantise", False)}
 
 
 def labelled(part: Given, words: str | Sequence[int | str]) -> list[int]:

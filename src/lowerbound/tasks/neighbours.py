@@ -14,6 +14,7 @@ from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Progress, silent
 from lowerbound.run import Run
 from lowerbound.tasks.given import Given, own, picture
+from lowerbound.words import ONE_IMAGE
 
 
 @final
@@ -72,8 +73,8 @@ def neighbours(
     """Find the images of a split that are nearest to one image: what ``lowerbound neighbours`` does.
 
     Distances are Euclidean: of the codes, which are the posteriors' centres (a latent that is not in use is the same
-    for all and counts for nothing), and beside them of the pixels. An image is not its own neighbour. Training images
-    that are binarised anew each time they are drawn are compared in grey, as they are stored.
+    for all and counts for nothing), and beside them of the pixels, both binarised where the data are. An image is not
+    its own neighbour.
 
     Arguments:
         run: of `lowerbound.load` or `lowerbound.fit`.
@@ -87,7 +88,7 @@ def neighbours(
     cannot be read, or has another shape.
     """
     if (image is None) == (file is None):
-        raise UsageError("Give one image: --image ROW of the held-out images, or --file IMAGE.")
+        raise UsageError(ONE_IMAGE)
     if k < 1:
         raise UsageError(f"-n is {k}: at least 1 neighbour is needed.")
     part = own(run, split)

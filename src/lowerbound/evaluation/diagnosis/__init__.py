@@ -12,22 +12,22 @@ from lowerbound.report import BEGUN
 from lowerbound.words import counted
 
 ILLNESSES: dict[str, Illness] = {
+    "training that has not ended": training.unended,
+    "values that are not finite": training.unfinite,
+    "exploding gradients": training.exploding,
+    "likelihood that does not fit the data": likelihoods.unfit,
+    "log p(x) of too few effective samples": estimate.effective,
     "collapsed latents": latents.collapsed,
     "constant latents": latents.constant,
     "rate near zero": latents.rate,
     "warm-up that never ended": weights.warmup,
     "β that is not what it seems": weights.seeming,
     "target that was not reached": weights.target,
-    "likelihood that does not fit the data": likelihoods.unfit,
     "variance collapse": likelihoods.variance,
     "overfitting": training.overfitting,
     "prior that does not match the codes": prior.mismatch,
-    "log p(x) of too few effective samples": estimate.effective,
-    "exploding gradients": training.exploding,
 }
-
-# what the data and the likelihood alone show, however short the training
-AT_ONCE = ("likelihood that does not fit the data",)
+EARLY = 5  # the first of them hold however short the training
 
 
 @final
@@ -46,25 +46,33 @@ class Diagnosis:
 
 def diagnose(subject: Subject) -> Diagnosis:
     """Look for each known illness in the sections that were measured, and in the course of the training."""
-    steps = max((row["step"] for row in subject.run.history), default=0)
-    known = ILLNESSES if steps >= BEGUN else {name: ILLNESSES[name] for name in AT_ONCE}
-    found, unlooked = ([], []) if steps >= BEGUN else _hardly_begun(steps)
-    for name, illness in known.items():
+    steps, unlooked = _steps(subject), []
+    found = [_hardly_begun(steps)] if steps < BEGUN and subject.run.finished else []
+    for name, illness in list(ILLNESSES.items())[: EARLY if steps < BEGUN else None]:
         try:
             finding = illness(subject)
         except UsageError as error:
             unlooked.append(f"{name}: {error}")
             continue
         found += [] if finding is None else [finding]
+    if steps < BEGUN:
+        later = ", ".join(list(ILLNESSES)[EARLY:])
+        unlooked.append(f"{later}: the model has hardly begun, with {counted(steps, 'step')}; {BEGUN} are the least.")
     return Diagnosis(found, unlooked)
 
 
-def _hardly_begun(steps: int) -> tuple[list[Finding], list[str]]:
-    finding = Finding(
+def _steps(subject: Subject) -> int:
+    """Give the steps that the model was trained for."""
+    if not subject.run.finished:
+        return int(subject.known["weights"]["step"])
+    return max((row["step"] for row in subject.run.history), default=0)
+
+
+def _hardly_begun(steps: int) -> Finding:
+    return Finding(
         "hardly begun",
         "The model has hardly begun: what its figures will come to cannot be told yet.",
         f"It was trained for {counted(steps, 'step')}, and {BEGUN} are the least.",
         "Train longer first, with more --epochs.",
         {"steps": steps},
     )
-    return [finding], ["everything else: the model has hardly begun."]

@@ -36,7 +36,7 @@ def ledger(subject: Subject) -> Mapping[str, Any]:
     """Give the figures of the split: the ledger's, or those that the training ended with."""
     if "ledger" in subject.found:
         return subject.found["ledger"].values
-    known: Mapping[str, Any] | None = subject.run.metrics.get(subject.split) if subject.run.finished else None
+    known: Mapping[str, Any] | None = subject.known.get(subject.split)
     if known is None:
         raise UsageError("the ledger of this split was not measured.")
     return known
@@ -52,11 +52,11 @@ def section(subject: Subject, name: str) -> Mapping[str, Any]:
 def ended(subject: Subject) -> Mapping[str, Any]:
     """Give what was recorded when the training ended; raises UsageError before."""
     if not subject.run.finished:
-        raise UsageError("the run is not finished.")
-    return subject.run.metrics
+        raise UsageError("the training has not ended.")
+    return subject.known
 
 
 def beta_of(subject: Subject) -> float | None:
     """Give the β that the weights were trained with last, where there is one."""
-    known = subject.run.metrics.get("beta") if subject.run.finished else None
+    known = subject.known.get("beta")
     return float(known.get("chosen", known["reached"])) if known else None

@@ -2,6 +2,7 @@
 
 from lowerbound.evaluation.base import Subject
 from lowerbound.evaluation.diagnosis.base import Finding, section
+from lowerbound.words import counted
 
 DOUBTFUL = 0.1  # of the images: a tenth of them moves the mean
 PORTION = 0.1  # of the samples: where more are effective, a heavy tail weighs little
@@ -16,7 +17,7 @@ def effective(subject: Subject) -> Finding | None:
     heavy = doubtful > DOUBTFUL * images and median < PORTION * samples
     if not heavy and median >= min(EFFECTIVE, PORTION * samples):
         return None
-    tail = f" For {doubtful} of {images} images k̂ is above {found['k_hat_limit']:.2f}." if doubtful else ""
+    tail = f" For {doubtful} of {counted(images, 'image')} k̂ is above {found['k_hat_limit']:.2f}." if doubtful else ""
     return Finding(
         "log p(x) of too few effective samples",
         f"The estimate of log p(x) rests on a few of its {samples:,} samples: it is too low, and its error not known.",

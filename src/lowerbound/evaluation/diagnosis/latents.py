@@ -83,7 +83,7 @@ def _usage(subject: Subject) -> dict[str, Any]:
 
 def _more(subject: Subject, share: float, active: int) -> str:
     """Say what brings latents into use."""
-    beta, capacity = beta_of(subject), (subject.run.metrics.get("capacity") if subject.run.finished else None)
+    beta, capacity = beta_of(subject), subject.known.get("capacity")
     if capacity:
         return "Ask for a higher capacity C, which gives more of them something to carry."
     ways = ["a β that rises from 0 (--recipe cyclic-vae)", "free bits (--recipe free-bits)"]

@@ -7,7 +7,7 @@ from torch.distributions import Distribution, Independent
 from lowerbound import rng
 from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Subject
-from lowerbound.evaluation.diagnosis.base import Finding, ended
+from lowerbound.evaluation.diagnosis.base import Finding
 from lowerbound.likelihood.base import LocationScale
 from lowerbound.vae import VAE
 
@@ -18,7 +18,7 @@ TINY = 0.01  # of the data's deviation: an error of a hundredth explains 99.99 %
 
 def unfit(subject: Subject) -> Finding | None:
     """Look for grey pixels scored by a cross-entropy, and for binary ones by a density."""
-    known = ended(subject)["likelihood"]
+    known = subject.known["likelihood"]
     if known["density"] is None:
         raise UsageError("an own model's p(x|z) is not known.")
     if not known["density"]:

@@ -15,7 +15,7 @@ from lowerbound.evaluation.diagnosis.base import Finding, ledger, section
 from lowerbound.prior import Prior
 from lowerbound.run import program
 from lowerbound.vae import VAE
-from lowerbound.words import p_value, with_error
+from lowerbound.words import number, p_value, with_error
 
 FITS: dict[str, dict[str, Any]] = {"mixture": {}, "flow": {}}  # kind -> arguments
 P = 0.001  # of the two-sample test: below, codes and prior are told apart, and fitting is worth its time
@@ -38,7 +38,7 @@ def mismatch(subject: Subject) -> Finding | None:
     if test["p"] > P:
         return None
     needed = max(LEAST, GAIN * (ledger(subject).get("rate") or 0.0))
-    gains = _gains(subject, needed)
+    gains = {kind: gain for kind, (_, gain) in others(subject, needed).items()}
     best = max(gains, key=lambda kind: gains[kind]["gain"])
     gain, error = gains[best]["gain"], gains[best]["standard_error"]
     if gain <= ERRORS * error or gain <= needed:
@@ -52,27 +52,28 @@ def mismatch(subject: Subject) -> Finding | None:
     )
 
 
-def _gains(subject: Subject, needed: float) -> dict[str, dict[str, float]]:
-    """Fit priors to training codes; give what each gains in log p(z) of the same held-out codes, in nats.
+def others(subject: Subject, needed: float = 0.0) -> dict[str, tuple[Prior, dict[str, float]]]:
+    """Fit priors to training codes; give each, and what it gains in log p(z) of the same held-out codes, in nats.
 
-    A second one is not tried where the first is far from what would be an illness: a flow takes a minute.
+    A second one is not tried where the first is far from the gain that would be an illness: a flow takes a minute.
     """
     model, seed = subject.model, subject.settings.seed
     if not isinstance(model, VAE):
         raise UsageError("to the codes of an own model no prior can be fitted.")
     apart = -(-len(subject.source.train) // CODES)  # every so many, since data may be sorted
-    codes = after.codes_of(model, ((x[::apart], y) for x, y in subject.source.seen()))
+    codes = after.codes_of(model, ((x[::apart], y) for x, y in subject.source.blocks("train")))
     z = after.codes_of(model, subject.blocks()).draw(seed)
     own = after.log_density(model.prior, z, seed=seed).double()
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, tuple[Prior, dict[str, float]]] = {}
     for i, kind in enumerate(FITS):
-        if found and max(each["gain"] for each in found.values()) < NEAR * needed:
+        if found and max(gain["gain"] for _, gain in found.values()) < NEAR * needed:
             break
         subject.tell("fitting priors to the codes")(i, len(FITS))
         fitted = _fitted(subject, model, kind, codes)
         if fitted is not None:
             other = after.log_density(fitted, z, seed=seed).double()
-            found[kind] = _paired(other - own) | {"log_p": float(other.mean()), "log_p_before": float(own.mean())}
+            means = {"log_p": float(other.mean()), "log_p_before": float(own.mean())}
+            found[kind] = fitted, _paired(other - own) | means
     if not found:
         raise UsageError("no prior could be fitted to the codes.")
     return found
@@ -104,11 +105,9 @@ def _paired(difference: Tensor) -> dict[str, float]:
 def _words(subject: Subject, gains: Mapping[str, Mapping[str, Any]]) -> str:
     before = next(iter(gains.values()))["log_p_before"]
     higher = " and ".join(f"{with_error(g['gain'], g['standard_error'])} nats ({kind})" for kind, g in gains.items())
-    text = (
-        f"Of held-out codes log p(z) is {before:.2f} nats, and higher by {higher} under priors fitted to training codes"
-    )
+    text = f"Of held-out codes log p(z) is {number(before)} nats, and higher by {higher} under priors fitted to others"
     elbo, most = ledger(subject).get("elbo"), max(found["gain"] for found in gains.values())
-    return text + (f". The elbo would be {elbo + most:.2f} instead of {elbo:.2f}." if elbo is not None else ".")
+    return text + (f". The elbo would be {number(elbo + most)} instead of {number(elbo)}." if elbo is not None else ".")
 
 
 def _pictures(subject: Subject) -> str:

@@ -1,6 +1,7 @@
-"""How the training went: overfitting, and gradients that exploded."""
+"""How the training went: whether it ended, and well; overfitting, and gradients that exploded."""
 
 import math
+import shlex
 import statistics
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,8 @@ from lowerbound import begin, metrics
 from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Subject
 from lowerbound.evaluation.diagnosis.base import Finding, ledger
+from lowerbound.run import program
+from lowerbound.words import number, with_error
 
 ERRORS = 4  # standard errors of the difference: by chance once in 30,000 runs
 # of the deviation between images: a gap of a quarter of it is small beside what images differ by anyway
@@ -18,6 +21,40 @@ BLOCK = 500
 EXPLODED = 10.0
 BEFORE = 10  # rows of the history that say what is usual
 FIRST = 3  # rows that are not judged: the first steps from random weights have the steepest loss
+
+
+def unended(subject: Subject) -> Finding | None:
+    """Look for a training that was stopped, or is still going on."""
+    run = subject.run
+    if run.finished:
+        return None
+    step, steps = subject.known["weights"]["step"], begin.total(run)
+    return Finding(
+        "training that has not ended",
+        f"This training has not ended: all figures are those of step {step:,} of {steps:,}.",
+        "They are of the newest checkpoint; the weights that do best on validation are chosen at the end.",
+        f"{program()} resume {shlex.quote(str(run.path))} goes on with it.",
+        {"step": step, "steps": steps},
+    )
+
+
+def unfinite(subject: Subject) -> Finding | None:
+    """Look for weights or codes that are NaN or infinite: of such a model nothing can be measured."""
+    bad = [name for name, tensor in subject.model.state_dict().items() if not bool(tensor.isfinite().all())]
+    codes = int((~subject.codes[0].flatten(1).isfinite()).any(1).sum())
+    if not bad and not codes:
+        return None
+    more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+    where = [f"the weights {', '.join(bad[:3])}{more}"] if bad else []
+    where += [f"the codes of {codes:,} of {subject.size:,} inputs"] if codes else []
+    return Finding(
+        "values that are not finite",
+        "The model has values that are NaN or infinite, and what is measured of it means nothing.",
+        f"Not finite are {' and '.join(where)}.",
+        f"Go back to a checkpoint from before ({program()} resume {shlex.quote(str(subject.run.path))} --at STEP), or "
+        "train anew with a lower --set train.lr or with --set train.clip=1.",
+        {"weights": bad, "codes": codes},
+    )
 
 
 def overfitting(subject: Subject) -> Finding | None:
@@ -36,10 +73,11 @@ def overfitting(subject: Subject) -> Finding | None:
         return None
     return Finding(
         "overfitting",
-        f"The model knows its training images better than others: the {name} is {gap:.2f} ± {error:.2f} nats "
+        f"The model knows its training images better than others: the {name} is {with_error(gap, error)} nats "
         f"{'higher' if sign > 0 else 'lower'} on them.",
-        f"{seen[name]:.2f} on {seen['images']:,} of the training, {held[name]:.2f} on the {subject.split} split; the "
-        f"gap is {gap / error:.0f} standard errors, and {gap / deviation:.2f} of the deviation between images.",
+        f"{number(seen[name])} on {seen['images']:,} of the training, {number(held[name])} on the {subject.split} "
+        f"split; the gap is {gap / error:.0f} standard errors, and {gap / deviation:.2f} of the deviation between "
+        "images.",
         "Train shorter (--epochs, or --set train.patience=3), on more data, with fewer or narrower layers, with "
         "dropout (--set model.posterior.net.dropout=0.1), or with a higher β.",
         {"gap": gap, "standard_error": error, "of": name, "deviation": deviation},

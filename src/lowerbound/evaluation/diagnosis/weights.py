@@ -9,6 +9,7 @@ from lowerbound.evaluation.diagnosis.base import Finding, ended, ledger
 from lowerbound.objective import KL, Capacity, Decomposed, Distortion, Elbo, FreeBits, Lagging
 from lowerbound.objective.weight import GECO, ControlVAE
 from lowerbound.train import LATE
+from lowerbound.words import number
 
 SIGNS = {"beta": "β", "lambda": "λ", "capacity": "C"}
 SHORT = 0.01  # of what was asked for: a line that ends with the training is one step short of it
@@ -45,7 +46,7 @@ def warmup(subject: Subject) -> Finding | None:
 
 def seeming(subject: Subject) -> Finding | None:
     """Look for a β that acts as another one: beside other weights, or under a σ that is far from the errors made."""
-    terms, known = _terms(subject), ended(subject)
+    terms, known = _terms(subject), subject.known
     if ledger(subject).get("rate") is None:
         raise UsageError("q is a point mass: β weighs no rate.")
     if any(isinstance(term, Capacity | Decomposed) for term in terms):
@@ -82,7 +83,7 @@ def target(subject: Subject) -> Finding | None:
             continue
         return Finding(
             "target that was not reached",
-            f"The {name} is {value:.2f} nats, and {wanted:.2f} were asked for.",
+            f"The {name} is {number(value)} nats, and {number(wanted)} were asked for.",
             f"They are {abs(value - wanted):.2f} nats apart, with a standard error of {error:.2f}.",
             f"Train longer (--epochs), ask for something nearer, or raise the {setting}.",
             {"of": name, "asked": wanted, "reached": value},
@@ -100,7 +101,7 @@ def _terms(subject: Subject) -> list[Any]:
 
 def _noise(subject: Subject) -> tuple[float, float] | None:
     """Give σ where it is a fixed one of a Gaussian, and the root mean square error of the reconstructions under q."""
-    known = ended(subject).get("sigma")
+    known = subject.known.get("sigma")
     if not known or known["kind"] != "fixed":
         return None
     sigma, size = float(known["value"]), math.prod(subject.run.data["shape"])

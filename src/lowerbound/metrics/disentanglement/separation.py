@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Float64, Int, Int64
+from jaxtyping import Bool, Float, Float64, Int, Int64
 from torch import Tensor
 
 from lowerbound.errors import UsageError
@@ -14,7 +14,12 @@ CELLS = 20  # intervals of a latent that a value is guessed from, or twice the v
 
 
 def sap(
-    codes: Float[Tensor, "N D"], factors: Int[Tensor, "N F"], *, unordered: Sequence[int] = (), seed: int = SEED
+    codes: Float[Tensor, "N D"],
+    factors: Int[Tensor, "N F"],
+    *,
+    unordered: Sequence[int] = (),
+    kept: Bool[Tensor, "N"] | None = None,
+    seed: int = SEED,
 ) -> DisentanglementScore:
     r"""Give the separated attribute predictability.
 
@@ -32,6 +37,7 @@ def sap(
     Arguments:
         codes, factors: a row for each image, and two latents at least.
         unordered: which factors are names or angles, so that a line means nothing.
+        kept: which images count; by default all. The half of an image is the same whichever others do.
         seed: of the halves.
 
     ``each`` is of each factor, and ``matrix`` holds S.
@@ -44,13 +50,14 @@ def sap(
     z, v = checked(codes, factors)
     if any(not 0 <= k < v.shape[1] for k in unordered):
         raise UsageError(f"unordered is {list(unordered)}, and the factors are 0 to {v.shape[1] - 1}.")
-    matrix = _squared_correlation(z, v.double())
-    train, test = halves(len(z), seed)
+    train, test = halves(len(z), seed, kept)
+    rows = slice(None) if kept is None else kept
+    matrix = _squared_correlation(z[rows], v[rows].double())
     for k in unordered:
         guesses = [_guessed(column[train], v[train, k], column[test], v[test, k]) for column in z.T]
         matrix[:, k] = torch.stack(guesses)
     each = gap(matrix)
-    settings = {"unordered": list(unordered), "cells": CELLS, "seed": seed, "images": len(z)}
+    settings = {"unordered": list(unordered), "cells": CELLS, "seed": seed, "images": len(z[rows])}
     return DisentanglementScore(float(each.mean()), each, matrix, settings)
 
 

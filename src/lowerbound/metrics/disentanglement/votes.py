@@ -26,6 +26,7 @@ def factor_vae(
     votes: int = 5000,
     batch: int = 64,
     active: Bool[Tensor, "D"] | None = None,
+    kept: Bool[Tensor, "N"] | None = None,
     seed: int = SEED,
 ) -> DisentanglementScore:
     r"""Give the FactorVAE score: how often the latent that varies least among images with one factor fixed tells which.
@@ -45,6 +46,8 @@ def factor_vae(
         votes: to learn from, and again as many to judge by.
         batch: L, images for each vote.
         active: which latents are in use; by default those whose code varies, see `active_units`.
+        kept: which images count; by default all. The half of an image is the same whichever others do, and the votes
+            that draw none of those left out are too.
         seed: of halves and votes.
 
     ``each`` is the share of right votes of each factor, and ``matrix`` counts the votes judged by.
@@ -58,10 +61,11 @@ def factor_vae(
     """
     z, v = checked(codes, factors, least=1)
     _positive(votes=votes, batch=batch - 1)
-    used = active_units(z) if active is None else active.cpu()
+    left = z if kept is None else z[kept]
+    used = active_units(left) if active is None else active.cpu()
     if not bool(used.any()):
         raise UsageError("No latent is in use: all have collapsed to the prior, so none tells of a factor.")
-    scale = z.var(0)
+    scale = left.var(0)
 
     def steadiest(some: Float64[Tensor, "B L D"]) -> Int64[Tensor, " B"]:
         ratio = some.var(1) / scale.clamp(min=1e-300)
@@ -69,13 +73,13 @@ def factor_vae(
 
     counted = []
     for part, rows in zip(("train", "test"), halves(len(z), seed), strict=True):
-        draw = partial(_Groups.batches, batch=batch)
-        k, d = _drawn(z[rows], v[rows], votes, draw, steadiest, seed=seed, purpose=f"factor-vae {part}")
+        draw, there = partial(_Groups.batches, batch=batch), None if kept is None else kept[rows]
+        k, d = _drawn(z[rows], v[rows], votes, draw, steadiest, seed=seed, purpose=f"factor-vae {part}", kept=there)
         counted.append((d * v.shape[1] + k).bincount(minlength=z.shape[1] * v.shape[1]).view(z.shape[1], -1))
     best = counted[0].argmax(1)
     right = torch.zeros_like(counted[1]).scatter_(1, best[:, None], counted[1].gather(1, best[:, None]))
     each = right.sum(0).double() / counted[1].sum(0).clamp(min=1)
-    settings = {"votes": votes, "batch": batch, "active": int(used.sum()), "seed": seed, "images": len(z)}
+    settings = {"votes": votes, "batch": batch, "active": int(used.sum()), "seed": seed, "images": len(left)}
     return DisentanglementScore(float(right.sum() / votes), each, counted[1].double(), settings)
 
 
@@ -179,6 +183,7 @@ def _drawn(
     *,
     seed: int,
     purpose: str,
+    kept: Bool[Tensor, " N"] | None = None,
 ) -> tuple[Int64[Tensor, " V"], Tensor]:
     """The factor of each vote, drawn evenly, and what the codes that are drawn for it give."""
     groups = [_Groups.of(column) for column in v.T]
@@ -187,6 +192,28 @@ def _drawn(
         with rng.noise(seed, purpose, i):
             k = torch.randint(len(groups), (min(CHUNK, votes - start),)).sort().values
             rows = [draw(group, int((k == f).sum())) for f, group in enumerate(groups)]
+            if kept is not None:
+                rows = [_kept_only(some, column, kept) for some, column in zip(rows, v.T, strict=True)]
         factors.append(k)
         found.append(reduce(z[torch.cat(rows)]))
     return torch.cat(factors), torch.cat(found)
+
+
+def _kept_only(
+    rows: Int64[Tensor, "B L"], values: Int64[Tensor, " n"], kept: Bool[Tensor, " n"]
+) -> Int64[Tensor, "B L"]:
+    """Replace what batches of one value each have drawn of rows that are left out, as if these had never been there.
+
+    Of a uniform draw from all, with a uniform draw from the kept in the place of each that is left out, every kept row
+    is as likely as any other; what was drawn of kept rows stays. The first row of a batch decides its value.
+    """
+    left = kept.nonzero()[:, 0]
+    left = left[values[left].argsort(stable=True)]
+    size = values[left].bincount(minlength=int(values.max()) + 1)
+    first, shared = size.cumsum(0) - size, left[size[values[left]] > 1]
+    if not len(shared):
+        raise UsageError("No two images have a value of some factor in common: give more images.")
+    alone = ~kept[rows[:, 0]] | (size[values[rows[:, 0]]] < 2)
+    value = values[rows[:, 0].where(~alone, shared[torch.randint(len(shared), (len(rows),))])][:, None]
+    others = left[first[value] + (torch.rand(rows.shape, dtype=torch.float64) * size[value]).long()]
+    return rows.where(kept[rows] & (values[rows] == value), others)
