@@ -1,5 +1,7 @@
 """The studio as a person uses it: in a real browser, with the mouse, from the first training to the last picture."""
 
+import json
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -206,6 +208,57 @@ def test_the_studio_ends_and_comes_back_and_trainings_go_on(page: Any, server: S
     page.locator(".state.finished").wait_for()
 
 
+HOSTILE = (
+    "<img src=x onerror=window.hacked=1>",
+    "'\"><script>window.hacked=1<\\script>",
+    "javascript:window.hacked=1",
+    "${window.hacked=1} {{7*7}} \u202egnp.exe",
+)
+TITLES = dict(runs="Runs", train="Train", compare="Compare", watch="Watch", explore="Explore", draw="Draw")
+
+
+def go(page: Any, view: str) -> None:
+    """Go to a view, and wait until it has what it shows."""
+    page.evaluate("view => { location.hash = `#/${view}` }", view)
+    title = TITLES.get(view.partition("/")[0].partition("?")[0], "Understand")
+    page.wait_for_function("title => document.title.startsWith(title)", arg=title)
+    page.locator("main h1").first.wait_for()
+    until(lambda: page.locator("main .busy").count() == 0)
+
+
+def runs_of(page: Any) -> dict[str, str]:
+    """The opaque names of the runs."""
+    script = "fetch('/api/runs').then(r => r.json()).then(found => found.runs.map(run => [run.name, run.id]))"
+    return dict(page.evaluate(script))
+
+
+def test_hostile_names_are_text(page: Any, folder: Path) -> None:
+    """Names of runs and classes, recipes and errors with markup in them are shown, and nothing of them runs."""
+    for name in HOSTILE:
+        shutil.copytree(folder / "first", folder / name.replace("/", "∕"))
+        for file in ("data.json", "env.json"):
+            path = folder / name.replace("/", "∕") / file
+            known = json.loads(path.read_text())
+            known |= {"name": name, "recipe": name, "classes": [f"{name}{i}" for i in range(10)], "notes": [name]}
+            path.write_text(json.dumps(known))
+    broken = folder / "<b onmouseover=window.hacked=1>broken"
+    broken.mkdir()
+    (broken / "spec.json").write_text(json.dumps({"<script>window.hacked=1</script>": {"kind": HOSTILE[0]}}))
+    known = runs_of(page)
+    hostile = [known[name.replace("/", "∕")] for name in HOSTILE]
+    go(page, "runs")
+    assert page.get_by_text(HOSTILE[0]).count() > 0
+    for view in ("watch", "explore", "draw", "tour"):
+        go(page, f"{view}/{hostile[0]}")
+    for run in [*hostile[1:], known[broken.name]]:
+        go(page, f"watch/{run}")
+    go(page, f"compare?runs={','.join([known['first'], *hostile])}")
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("main img[src=x], main script").count() == 0
+    for name in (*(name.replace("/", "∕") for name in HOSTILE), broken.name):
+        shutil.rmtree(folder / name)
+
+
 SERIOUS = ("serious", "critical")
 
 
@@ -217,21 +270,11 @@ def test_every_view_is_readable_by_everyone(page: Any, scheme: str, width: int) 
 
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
-    run = page.evaluate("fetch('/api/runs').then(r => r.json()).then(found => found.runs.map(run => run.id))")
-    views = [
-        "runs",
-        "train",
-        f"compare?runs={','.join(run)}",
-        *(f"{view}/{run[0]}" for view in ("watch", "explore", "draw", "tour")),
-    ]
-    for view in views:
-        page.evaluate("view => { location.hash = `#/${view}` }", view)
-        page.locator("main h1").first.wait_for()
-        until(lambda: page.locator("main .busy").count() == 0)
+    runs = list(runs_of(page).values())
+    of_a_run = (f"{view}/{runs[0]}" for view in ("watch", "explore", "draw", "tour"))
+    for view in ("runs", "train", f"compare?runs={','.join(runs)}", *of_a_run):
+        go(page, view)
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{view} is {wide} pixels wider than a screen of {width}"
-        found = Axe().run(page).response["violations"]
-        serious = [
-            (one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found if one["impact"] in SERIOUS
-        ]
-        assert serious == [], view
+        found = [one for one in Axe().run(page).response["violations"] if one["impact"] in SERIOUS]
+        assert [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found] == [], view

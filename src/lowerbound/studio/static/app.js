@@ -41,7 +41,7 @@ async function show() {
   try {
     await view.show(main, address, leave.signal);
   } catch (error) {
-    if (error.name !== "AbortError" && shown === here) fill(main, problem(error));
+    if (error.name !== "AbortError" && shown === here) fill(main, h("h1", {}, view.title), problem(error));
   }
 }
 

@@ -95,6 +95,6 @@ export async function loading(root, text, work, show) {
     const found = await work();
     fill(root, show(found));
   } catch (error) {
-    if (error.name !== "AbortError") fill(root, problem(error));
+    if (error.name !== "AbortError") fill(root, h("h1", {}, document.title.split(" · ")[0]), problem(error));
   }
 }
