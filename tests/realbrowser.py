@@ -88,7 +88,7 @@ def browser(**options: Any) -> Iterator[Any]:
             chromium.close()
     refused = ("net::ERR", "status of 40")  # what a page tells in words: a server that was killed, a damaged run
     unexpected = [text for text in complaints if not any(word in text for word in refused)]
-    assert unexpected == []
+    assert not unexpected, unexpected
 
 
 def until(condition: Any, seconds: float = 90.0) -> Any:

@@ -223,7 +223,7 @@ def go(page: Any, view: str) -> None:
     title = TITLES.get(view.partition("/")[0].partition("?")[0], "Understand")
     page.wait_for_function("title => document.title.startsWith(title)", arg=title)
     page.locator("main h1").first.wait_for()
-    until(lambda: page.locator("main .busy").count() == 0)
+    until(lambda: page.locator("main .busy, main .stale").count() == 0)
 
 
 def runs_of(page: Any) -> dict[str, str]:

@@ -4,7 +4,8 @@
 //   charts.points(element, {title, x: "rate", y: "distortion", series: [{name, x, y, text, joined}], click})
 // Called again on the same element it changes what is there; where the user has zoomed in stays.
 
-import { h } from "./dom.js";
+import { fill, h } from "./dom.js";
+import { problem } from "./parts.js";
 
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 // told apart by eyes that see two colours, too (after Okabe and Ito); the first two are the page's own
@@ -39,11 +40,14 @@ dark.addEventListener("change", () => document.querySelectorAll(".chart").forEac
 
 async function draw(element, title, make, click) {
   element.redraw = async () => {
-    const library = await plotly();
-    if (!element.isConnected || element.make !== make) return; // left, or a newer one came meanwhile
+    const library = await plotly().catch((error) => {
+      if (!element.data) fill(element, problem(error));
+    });
+    if (!library || !element.isConnected || element.make !== make) return; // left, or a newer one came meanwhile
     const page = colours();
     const { data, layout } = make(page);
     const narrow = element.clientWidth < 480;
+    element.querySelector(":scope > .problem")?.remove();
     await library.react(element, data, { ...base(page, narrow), ...layout }, options(title));
     if (click && !element.clicks) {
       element.clicks = true;
