@@ -35,6 +35,14 @@ def test_the_arc_keeps_the_length_and_turns_evenly_where_the_line_does_not() -> 
     torch.testing.assert_close(line[2], torch.tensor([1.0, 1.0]).double())
 
 
+@given(vectors, vectors)
+@settings(max_examples=80, derandomize=True, deadline=None)
+def test_the_arc_never_leads_further_out_than_its_ends(a: torch.Tensor, b: torch.Tensor) -> None:
+    for end in (b, -1.3 * a + 1e-3 * b):  # almost opposite ways, of another length
+        path = explore.interpolate(a, end, 7)
+        assert path.norm(dim=1).max() <= max(a.norm(), end.norm()) * (1 + 1e-6)
+
+
 def test_interpolation_takes_a_batch() -> None:
     a, b = torch.randn(4, 3), torch.randn(4, 3)
     whole = explore.interpolate(a, b, 6)

@@ -49,10 +49,12 @@ def interpolate(
 ) -> Float[Tensor, "*B S D"]:
     r"""Give the points between a and b, ends included, on a line or on an arc.
 
-    .. math:: \text{linear } (1 - t) a + t b, \qquad \text{spherical }
-        \frac{\sin((1 - t) \theta)}{\sin \theta} a + \frac{\sin(t \theta)}{\sin \theta} b, \quad \theta = \angle(a, b)
+    .. math:: \text{linear } (1 - t) a + t b, \qquad \text{spherical } \bigl((1 - t) |a| + t |b|\bigr)
+        \frac{\sin((1 - t) \theta)\, a / |a| + \sin(t \theta)\, b / |b|}{\sin \theta}, \quad \theta = \angle(a, b)
 
-    Between two draws of a normal prior the line passes through shorter vectors than the prior has; the arc does not.
+    Between two draws of a normal prior the line passes through shorter vectors than the prior has; the arc does not. It
+    turns the direction and lets the length go from that of a to that of b: the same formula of a and b themselves, where
+    they point almost opposite ways and differ in length, leads many times as far out as either.
 
     Reference: Animating rotation with quaternion curves (Shoemake, 1985).
 
@@ -65,10 +67,12 @@ def interpolate(
     line = (1 - t) * a + t * b
     if kind == "linear":
         return line
-    cos = (a * b).sum(-1, keepdim=True) / (a.norm(dim=-1, keepdim=True) * b.norm(dim=-1, keepdim=True))
-    theta = torch.acos(cos.clamp(-1, 1))
+    long, other = a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True)
+    u, v = a / long, b / other
+    # not by acos, which at the ends of its range knows the half of the digits
+    theta = 2 * torch.atan2((u - v).norm(dim=-1, keepdim=True), (u + v).norm(dim=-1, keepdim=True))
     sin = torch.sin(theta)
-    arc = (torch.sin((1 - t) * theta) * a + torch.sin(t * theta) * b) / sin
+    arc = ((1 - t) * long + t * other) * (torch.sin((1 - t) * theta) * u + torch.sin(t * theta) * v) / sin
     # where a and b point the same or the opposite way (or one is zero) there is no single arc: take the line
     return torch.where(sin.abs() > 1e-6, arc, line)
 
