@@ -53,8 +53,8 @@ def interpolate(
         \frac{\sin((1 - t) \theta)\, a / |a| + \sin(t \theta)\, b / |b|}{\sin \theta}, \quad \theta = \angle(a, b)
 
     Between two draws of a normal prior the line passes through shorter vectors than the prior has; the arc does not. It
-    turns the direction and lets the length go from that of a to that of b: the same formula of a and b themselves, where
-    they point almost opposite ways and differ in length, leads many times as far out as either.
+    turns the direction and lets the length go from that of a to that of b. The same formula of a and b themselves leads
+    many times as far out as either where they point almost opposite ways and differ in length.
 
     Reference: Animating rotation with quaternion curves (Shoemake, 1985).
 
