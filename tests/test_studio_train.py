@@ -107,6 +107,7 @@ def test_a_plan_is_the_command_lines_spec(client: TestClient) -> None:
         ({"data": "digit"}, "data", "digits"),
         ({"data": "--help"}, "data", "reads as an option"),
         ({"data": "no/such/folder"}, "data", "no file or folder"),
+        ({"data": "a" * 4000}, "data", "no data set, folder or file"),
         ({"data": "a\nb"}, None, "cannot be typed"),
         ({"beta": -1.0}, "beta", "greater than or equal to 0"),
         ({"recipe": "iwae", "beta": 2.0}, "beta", "no β"),
@@ -279,7 +280,10 @@ def test_no_more_than_a_few_at_once(client: TestClient, tmp_path: Path) -> None:
     assert not (tmp_path / "runs" / "more").exists()
 
 
-@pytest.mark.parametrize("broken", [b"", b"{}", b"[1]", b'{"pid": "x"}', b"\xff"])
+RECORD = b'{"id": "x", "name": "one", "command": "", "pid": %d, "when": ""}'
+
+
+@pytest.mark.parametrize("broken", [b"", b"{}", b"[1]", b'{"pid": "x"}', b"\xff", RECORD % -1, RECORD % 0])
 def test_a_damaged_record_is_passed_over(client: TestClient, tmp_path: Path, broken: bytes) -> None:
     (tmp_path / "runs" / ".studio").mkdir(parents=True)
     (tmp_path / "runs" / ".studio" / "0123456789ab.json").write_bytes(broken)
@@ -333,6 +337,9 @@ def test_the_servers_end_does_not_harm_a_training(tmp_path: Path) -> None:
         found = later.get(f"/api/trainings/{one['id']}").json()
         assert found["pid"] == one["pid"]
         assert found["state"] in ("training", "finished")
+        if found["state"] == "training":
+            os.kill(one["pid"], signal.SIGKILL)
+            until(lambda: later.get(f"/api/trainings/{one['id']}").json()["state"] != "training")
         until(lambda: state(later, one["id"]) == "finished")
         (line,) = later.get("/api/runs").json()["runs"]
         assert (line["id"], line["state"]) == (one["id"], "finished")

@@ -1,5 +1,6 @@
 """The registry of data sources, and from what the user typed to an entry of it."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,9 +43,9 @@ def locate(text: str) -> dict[str, str]:
     if text in named:
         return {"kind": text}
     path = Path(text)
-    if text and path.is_dir():
+    if os.path.isdir(text):  # False too of what is too long for a path
         return {"kind": "folder", "path": text}
-    if text and path.exists():
+    if os.path.exists(text):
         if path.suffix.lower() in (".npy", ".npz"):
             return {"kind": "array", "path": text}
         raise DataError(

@@ -1,6 +1,7 @@
 """The maps of an opened run: the codes of a split and what is drawn under them, each made once, in short turns."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -223,8 +224,14 @@ def _smooth(xy: Float[Tensor, "N 2"], grid: density.Grid, line: bool, what: str)
 
 
 def _beside(call: Any, *arguments: Any) -> "Future[Tensor]":
-    """Work in a thread of its own: nothing of the model is touched."""
-    pool = ThreadPoolExecutor(1)
-    found: Future[Tensor] = pool.submit(call, *arguments)
-    pool.shutdown(wait=False)
+    """Work in a thread of its own, which the studio's end does not wait for: nothing of the model is touched."""
+    found: Future[Tensor] = Future()
+
+    def work() -> None:
+        try:
+            found.set_result(call(*arguments))
+        except Exception as error:
+            found.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
     return found

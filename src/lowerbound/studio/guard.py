@@ -6,6 +6,7 @@ another origin can send. Nothing is blocked by a list: what is not allowed is re
 """
 
 import html
+import re
 import secrets
 from collections.abc import Mapping
 from typing import final
@@ -86,7 +87,7 @@ class Guard:
         if scope.get("method") not in READS and headers.get(HEADER) != "studio":
             return PlainTextResponse(f"What writes needs the page's own header, {HEADER}: studio.\n", 403)
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > max(BODY, UPLOAD):
+        if not re.fullmatch("[0-9]{1,18}", length) or int(length) > max(BODY, UPLOAD):
             return PlainTextResponse(f"A body may have {UPLOAD:,} bytes.\n", 413)
         return None
 

@@ -9,7 +9,6 @@ from pydantic import Field
 
 BODY = 1 << 20  # bytes of a JSON body
 UPLOAD = 8 << 20  # bytes of an image's file
-PIXELS = 1 << 24  # of an uploaded image
 SHEET = 1 << 22  # pixels of the pictures in one answer
 DEPTH = 16  # of JSON within JSON
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any, final
 from lowerbound import begin, files, progress, recipes
 from lowerbound import spec as specs
 from lowerbound.errors import LowerboundError, StorageError
-from lowerbound.run import DIVERGED, Run
+from lowerbound.run import DIVERGED, EVALUATION, FRAMES, LOCK, WEIGHTS, Run
 
 FILES = ("spec.json", "data.json", "env.json", "metrics.json", "history.jsonl", "timing.jsonl", DIVERGED)
 NEEDED = FILES[:4]  # to open a run
+READ = (*FILES, EVALUATION, FRAMES, LOCK, WEIGHTS)
 LARGEST = 32 << 20  # bytes of a JSON file: more than any run writes
 OWN = {"kind": "own"}
 
@@ -40,6 +42,25 @@ def reading(path: Path) -> Iterator[None]:
         raise StorageError(f"{path} is damaged: {error}.") from None
 
 
+def regular(path: Path) -> None:
+    """Raise StorageError where one of a run's files is none but a pipe or a device, which is read without end."""
+    for name in READ:
+        try:
+            mode = os.stat(path / name).st_mode
+        except OSError:
+            continue
+        if not stat.S_ISREG(mode):
+            raise StorageError(f"{path / name} is damaged: it is no regular file.")
+
+
+def there(path: Path) -> bool:
+    """Whether a file is there: one of the run itself, and no link to elsewhere."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
 @final
 class Lines:
     """The lines of runs, each read again only where its files have changed."""
@@ -49,6 +70,10 @@ class Lines:
 
     def of(self, path: Path) -> dict[str, Any]:
         """Tell a run's state and figures; of one that cannot be read, why, and which file it is."""
+        try:
+            regular(path)
+        except StorageError as error:
+            return {"state": "damaged", "damaged": NEEDED[0], "error": str(error), "pid": None}
         run = Run(path, {})
         stamps = [_stamp(path / name) for name in FILES]
         pid = None if stamps[FILES.index("metrics.json")] else run.trained_by()

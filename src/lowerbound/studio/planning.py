@@ -129,7 +129,7 @@ class Planner:
     def _open(self, data: str, assignments: list[str]) -> tuple[dict[str, Any], Source]:
         path = Path(data)
         _look(path)
-        key = data, tuple(assignments), path.stat().st_mtime_ns if path.exists() else None
+        key = data, tuple(assignments), path.stat().st_mtime_ns if os.path.exists(path) else None
         if self._kept is None or self._kept[0] != key:
             self._kept = None  # before the next are read: never two at once
             self._kept = key, begin.open_data(data, assignments)
@@ -218,6 +218,8 @@ def _in_words() -> Iterator[None]:
         yield
     except RecursionError:
         raise UsageError("A value of --set is nested without end.") from None
+    except OSError as error:
+        raise DataError(f"The data cannot be read: {error.strerror}.") from None
     except (RuntimeError, ValueError, OverflowError, MemoryError) as error:
         raise UsageError(
             f"This cannot be built: {str(error).splitlines()[0][:300] if str(error) else error!r}"

@@ -163,6 +163,7 @@ def _read(path: Path) -> Started | None:
     """Read a record; what is none, as after a full disk, is passed over: the runs themselves are seen without it."""
     try:
         known: dict[str, Any] = json.loads(path.read_bytes())
-        return Started(**{**known, "id": path.stem, "pid": int(known["pid"]), "when": str(known["when"])})
+        found = Started(**{**known, "id": path.stem, "pid": int(known["pid"]), "when": str(known["when"])})
+        return found if found.pid > 0 else None  # signals to others would reach whole groups of processes
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -31,7 +31,8 @@ def betas(shelf: Shelf, chosen: Shelved) -> dict[str, Any]:
     found = alike if _several(alike) and not _several(strict) else strict
     rows = sorted((_row(*pair) for pair in found), key=lambda row: (row["beta"], row["id"] != chosen.id))
     kept = [row for i, row in enumerate(rows) if i == 0 or row["beta"] != rows[i - 1]["beta"]]
-    form = Form(data=_data(chosen), range="0.1..20", epochs=1.0)
+    with reading(chosen.path / "spec.json"):
+        form = Form(data=_data(chosen), range="0.1..20", epochs=1.0)
     return {"runs": kept, "alike": found is strict, "form": asdict(form), "command": form.command(None)}
 
 

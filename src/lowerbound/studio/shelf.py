@@ -9,7 +9,7 @@ from typing import Any, final
 
 from lowerbound.errors import LowerboundError, StorageError
 from lowerbound.run import GROUPS, Run
-from lowerbound.studio.lines import NEEDED, Lines
+from lowerbound.studio.lines import NEEDED, Lines, regular
 from lowerbound.studio.route import MissingError
 
 
@@ -72,9 +72,10 @@ class Shelf:
         return Shelved(opaque(str(path.relative_to(self.folder))), path, group)
 
     def find(self, id: str) -> Shelved:
-        """Find a run by its opaque name; raises MissingError."""
+        """Find a run by its opaque name; raises MissingError, or StorageError where what it holds is no files."""
         for shelved in self._walk():
             if shelved.id == id:
+                regular(shelved.path)
                 return shelved
         raise MissingError("There is no such run in this folder: it was moved or deleted.")
 

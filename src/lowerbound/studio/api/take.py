@@ -1,6 +1,5 @@
 """What is taken away from a run: its report, its codes, its pictures, its card, and the commands behind them."""
 
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from lowerbound import gallery, report
 from lowerbound.card import card as card_of
 from lowerbound.run import Run
 from lowerbound.studio.limits import Id, Name, Split
-from lowerbound.studio.lines import reading
+from lowerbound.studio.lines import reading, there
 from lowerbound.studio.route import MissingError, get
 from lowerbound.studio.shelf import opaque
 from lowerbound.studio.state import Studio
@@ -30,7 +29,7 @@ def take(studio: Studio, run: Id) -> dict[str, Any]:
     found = studio.shelf.open(run)
     with reading(found.path / "data.json"):
         return {
-            "report": _there(found.path / "report.html"),
+            "report": there(found.path / "report.html"),
             "card": found.finished,
             "splits": [split for split, images in found.data["images"].items() if images],
             "figures": [{"id": opaque(path.name), "name": path.name} for path in _figures(found)],
@@ -87,21 +86,13 @@ def card(studio: Studio, run: Id) -> Response:
 
 def _figures(run: Run) -> list[Path]:
     try:
-        return sorted(path for path in run.figures.iterdir() if path.suffix == ".png" and _there(path))
+        return sorted(path for path in run.figures.iterdir() if path.suffix == ".png" and there(path))
     except OSError:  # there are none yet
         return []
 
 
-def _there(path: Path) -> bool:
-    """Whether a file is there: one of the run itself, and no link to elsewhere."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
-        return False
-
-
 def _bytes(path: Path) -> bytes:
-    if not _there(path):
+    if not there(path):
         raise MissingError(f"{path} is not there yet: it is written when the training has ended.")
     with reading(path):
         if path.stat().st_size > LARGEST:

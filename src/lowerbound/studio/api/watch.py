@@ -13,7 +13,7 @@ from lowerbound import course
 from lowerbound import spec as specs
 from lowerbound.run import EVALUATION, FRAMES, Run
 from lowerbound.studio.limits import Id, Points, Row, Since
-from lowerbound.studio.lines import reading
+from lowerbound.studio.lines import reading, there
 from lowerbound.studio.route import MissingError, get, plain
 from lowerbound.studio.state import Studio
 from lowerbound.train import Plan
@@ -31,7 +31,7 @@ def history(
 ) -> dict[str, Any]:
     """Give about so many rows of a run's history, between two steps, and what the page needs to go on from there."""
     path = studio.shelf.find(run).path
-    with reading(path / "spec.json"):
+    with reading(path):
         plan, images, total = _plan(path)
     every = plan.validate or math.ceil(images["train"] / plan.batch)
     validations = range(every, total + 1, every * max(1, math.ceil(total / every / VALIDATIONS)))
@@ -54,6 +54,8 @@ def _plan(path: Path) -> tuple[Plan, dict[str, int], int]:
     run = Run(path, {})
     plan: Plan = specs.construct("train", specs.check(run.read_json("spec.json"))["train"], {})
     images = {part: int(run.data["images"][part]) for part in ("train", "validation", "test")}
+    if images["train"] < 1:
+        raise ValueError("it was trained on no images")
     return plan, images, plan.steps(images["train"])
 
 
@@ -106,7 +108,7 @@ def _event(name: str, data: Mapping[str, Any]) -> str:
 def frame(studio: Studio, run: Id, step: Row) -> Response:
     """Give the picture of a step: rows of held-out images, their reconstructions and samples."""
     path = Run(studio.shelf.find(run).path, {}).frames / f"{step:09d}.png"
-    try:
+    if not there(path):
+        raise MissingError("There is no picture of this step.")
+    with reading(path):
         return Response(path.read_bytes(), media_type="image/png")
-    except FileNotFoundError:
-        raise MissingError("There is no picture of this step.") from None
