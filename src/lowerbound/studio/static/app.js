@@ -24,8 +24,8 @@ let shown = "";
 
 async function show() {
   const address = read();
-  if (!VIEWS[address.view]) {
-    location.replace(kept() && kept() !== location.hash && VIEWS[kept().replace(/^#\/?/, "").split(/[/?]/)[0]] ? kept() : "#/runs");
+  if (!Object.hasOwn(VIEWS, address.view)) {
+    location.replace(kept() && kept() !== location.hash && Object.hasOwn(VIEWS, kept().replace(/^#\/?/, "").split(/[/?]/)[0]) ? kept() : "#/runs");
     return;
   }
   keep();

@@ -1,6 +1,6 @@
 // Talking to the studio's server. Errors come back as words for people.
 
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor(message, status) {
     super(message);
     this.status = status;

@@ -62,5 +62,5 @@ export function costs({ distortion, rate, elbo }) {
     one("distortion", distortion, "how badly the image comes back"),
     rate === null ? h("div", {}, h("dt", {}, "rate"), h("dd", {}, "–", h("span", { class: "note" }, "an autoencoder's code is a point: it has no rate and no elbo"))) : [
       one("rate", rate, "how much the code says about the image"),
-      one("elbo", elbo, "−(distortion + rate): at most log p(x)")]);
+      one("elbo", elbo, "−(distortion + rate): on average at most log p(x)")]);
 }

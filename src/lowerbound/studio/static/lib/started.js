@@ -13,8 +13,13 @@ const SOON = 500; // milliseconds between two looks
 const LATER = 3000;
 
 const wait = (milliseconds, signal) => new Promise((done) => {
-  const timer = setTimeout(done, milliseconds);
-  signal.addEventListener("abort", () => { clearTimeout(timer); done(); });
+  const end = () => {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", end);
+    done();
+  };
+  const timer = setTimeout(end, milliseconds);
+  signal.addEventListener("abort", end);
 });
 
 /** The list, kept up to date until the signal says that the view is left. */
