@@ -3,6 +3,8 @@
 import base64
 import math
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.util import find_spec
@@ -195,6 +197,11 @@ def test_long_work_goes_on_in_short_turns_and_fails_as_often_as_it_is_asked() ->
     for _ in range(2):
         with pytest.raises(lowerbound.errors.UsageError, match="no"):
             broken.result  # noqa: B018
+
+
+def test_the_studio_s_end_does_not_wait_for_a_layout() -> None:
+    code = "import time; from lowerbound.studio.atlas import _beside; _beside(time.sleep, 600)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def luminance(colour: str) -> float:

@@ -195,6 +195,35 @@ def _answers_in_words(client: TestClient, id: str) -> None:
 ROWS = [b"[]\n", b'"x"\n', b"{}\n", b"half\n", b'{"step": "x"}\n', b'{"step": 1, "elbo": []}\n', b"x" * (17 << 20)]
 
 
+@pytest.mark.parametrize("name", ["history.jsonl", ".lock", "timing.jsonl", "frames.jsonl", "weights.safetensors"])
+def test_a_pipe_where_a_file_should_be_is_not_waited_for(folder: Path, name: str) -> None:
+    (folder / "one" / name).unlink(missing_ok=True)
+    with visitor(folder) as client:
+        id = id_of(client, "one")
+        os.mkfifo(folder / "one" / name)
+        line = lines(client)["one"]
+        assert line["state"] == "damaged"
+        assert f"{name} is damaged" in line["error"]
+        for what in ("", "/history", "/model", "/take"):
+            found = client.get(f"/api/runs/{id}{what}")
+            assert (found.status_code, name in found.json()["error"]) == (409, True), what
+        assert lines(client)["two"]["state"] == "finished"
+
+
+def test_what_no_training_writes_is_said_and_not_stumbled_over(folder: Path) -> None:
+    known = json.loads((folder / "one" / "data.json").read_text())
+    known["images"]["train"] = 0
+    (folder / "one" / "data.json").write_text(json.dumps(known))
+    spec = json.loads((folder / "two" / "spec.json").read_text())
+    spec["data"] = {"kind": "folder", "path": "x" * 5000}
+    (folder / "two" / "spec.json").write_text(json.dumps(spec))
+    with visitor(folder) as client:
+        for name, what in (("one", "history"), ("two", "betas")):
+            found = client.get(f"/api/runs/{id_of(client, name)}/{what}")
+            assert found.status_code == 409, found.text
+            assert "is damaged" in found.json()["error"]
+
+
 @pytest.mark.parametrize("rows", ROWS, ids=range(len(ROWS)))
 def test_a_damaged_history_gives_a_line_with_its_reason(folder: Path, rows: bytes) -> None:
     (folder / "one" / "history.jsonl").write_bytes(rows)
