@@ -24,14 +24,14 @@ from lowerbound.metrics.aggregate import FLOOR
 from lowerbound.studio.app import application
 from lowerbound.studio.command import bound
 from lowerbound.studio.state import Studio
-from studiopage import id_of, visitor
+from studiopage import id_of, trained, visitor
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("my runs")
-    lowerbound.fit("digits", epochs=1, out=folder / "digits", progress=False)
-    lowerbound.fit("moons", epochs=1, latents=1, out=folder / "moons", progress=False)
+    trained(tmp_path_factory, "weak", folder / "digits")
+    trained(tmp_path_factory, "moons", folder / "moons")
     return folder
 
 
@@ -79,7 +79,7 @@ def test_latents_decode_to_a_sheet(client: TestClient, run: lowerbound.Run) -> N
     found = asked(client, "digits", "decode", z=z)
     assert found["count"] == 2
     np.testing.assert_array_equal(cells(found), as_bytes(explore.decode(run.model, torch.tensor(z))))
-    assert "16" in asked(client, "digits", "decode", 400, z=[[0.0]])["error"]
+    assert f"{latents} latents" in asked(client, "digits", "decode", 400, z=[[0.0]])["error"]
 
 
 def test_the_sliders_come_sorted_and_reach_as_far_as_the_codes(client: TestClient, run: lowerbound.Run) -> None:

@@ -9,13 +9,12 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from starlette.testclient import TestClient
 
-import lowerbound
 from lowerbound.studio.api import ROUTES
 from lowerbound.studio.app import application
 from lowerbound.studio.guard import Guard
 from lowerbound.studio.openapi import document
 from lowerbound.studio.state import Studio
-from studiopage import PORT, WRITES, id_of
+from studiopage import PORT, RUNS, WRITES, id_of, trained
 
 # what starts a process is tried in test_studio_train.py, and a stream has no end
 OPERATIONS = [
@@ -25,14 +24,11 @@ OPERATIONS = [
 ]
 
 
-LATENTS = 3
-
-
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Guard]]:
     """A studio with a run of images and a description that names it, so that requests get past the first checks."""
     folder: Path = tmp_path_factory.mktemp("runs")
-    lowerbound.fit("digits", epochs=0.2, latents=LATENTS, out=folder / "digits", progress=False)
+    trained(tmp_path_factory, "weak", folder / "digits")
     guard = Guard(application(Studio(folder)), PORT)
     with TestClient(guard, base_url=f"http://127.0.0.1:{PORT}", headers=WRITES) as client:
         client.cookies.set(guard.cookie, guard.session)
@@ -43,7 +39,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Guar
             for parameter in operation["parameters"]:
                 if parameter["name"] == "run":
                     parameter["schema"] = {"enum": [run]}
-            _of_length(operation, LATENTS)
+            _of_length(operation, RUNS["weak"]["latents"])
     schema = schemathesis.openapi.from_dict(described)
     schema.app = guard
     schema.config.update(base_url=f"http://127.0.0.1:{PORT}")

@@ -21,7 +21,7 @@ import lowerbound
 from lowerbound import explore, planes
 from lowerbound.figures.style import CLASSES
 from lowerbound.studio.slow import Slow, Steps
-from studiopage import id_of, visitor
+from studiopage import id_of, trained, visitor
 
 STATIC = Path(str(files("lowerbound.studio") / "static"))
 
@@ -29,8 +29,8 @@ STATIC = Path(str(files("lowerbound.studio") / "static"))
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    lowerbound.fit("digits", epochs=1, latents=3, out=folder / "digits", progress=False)
-    lowerbound.fit("moons", epochs=1, latents=1, out=folder / "moons", progress=False)
+    trained(tmp_path_factory, "weak", folder / "digits")
+    trained(tmp_path_factory, "moons", folder / "moons")
     return folder
 
 

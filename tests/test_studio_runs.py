@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-import lowerbound
-from commandline import begin, ended
+import studiopage
+from commandline import call
 from lowerbound import comparison
 from lowerbound.card import card
 from lowerbound.run import Run
@@ -33,8 +33,8 @@ HOSTILE = [
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
-    lowerbound.fit("digits", epochs=1, latents=2, out=folder / "one", progress=False)
-    lowerbound.fit("digits", epochs=1, latents=3, recipe="beta-vae", beta=4, out=folder / "two", progress=False)
+    studiopage.trained(tmp_path_factory, "plane", folder / "one")
+    studiopage.trained(tmp_path_factory, "strong", folder / "two")
     return folder
 
 
@@ -282,7 +282,7 @@ def test_runs_that_cannot_be_compared_are_refused_in_words(folder: Path) -> None
 
 
 def test_the_codes_are_those_that_embed_writes(folder: Path) -> None:
-    assert ended(begin("embed", folder / "one", "--out", folder / "codes"))[0] == 0
+    assert call("embed", folder / "one", "--out", folder / "codes") == 0
     with visitor(folder) as client:
         found = client.get(f"/api/runs/{id_of(client, 'one')}/codes.csv", params={"split": "test"})
         assert found.status_code == 200
