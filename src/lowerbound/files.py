@@ -1,15 +1,19 @@
 """Files that are whole or not there."""
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from pathlib import Path
+from typing import IO
 
 from lowerbound.errors import StorageError
 
 AGAIN = "then do it again"
+PATIENCE = 0.5  # seconds: whoever looks whether a lock is held has it for an instant
 
 
 def write(path: Path, data: bytes) -> None:
@@ -61,6 +65,28 @@ def storage_error(path: Path, error: OSError, needed: int = 0) -> StorageError:
         cause = f"the disk is full ({shutil.disk_usage(place).free:,} bytes free, {needed:,} needed)"
         advice = "Free some space"
     return StorageError(f"{path} could not be written: {cause}. Nothing half was left. {advice}, {AGAIN}.")
+
+
+def hold(file: IO[bytes], patience: float = PATIENCE) -> bool:
+    """Take the lock of an open file, for as long as it is open; tried for some seconds, since who looks has it briefly.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "lock"
+        >>> with open(path, "ab") as one, open(path, "ab") as other:
+        ...     hold(one), hold(other, 0.0)
+        (True, False)
+    """
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 def digest(data: bytes) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, final
+from typing import Any, final
 
 import torch
 
@@ -31,7 +31,6 @@ EVALUATION = "evaluation.json"
 FRAMES = "frames.jsonl"
 DIVERGED = "diverged.json"  # why the training ended; gone when it goes on
 LOCK = ".lock"
-PATIENCE = 0.5  # seconds: `Run.trained_by` of another process has the lock for an instant
 GROUPS = ("seeds.json", "sweep.json")  # in a folder of several runs: of several seeds, and of a sweep
 
 
@@ -232,7 +231,7 @@ class Run:
         with contextlib.ExitStack() as stack:
             try:
                 file = stack.enter_context(open(path, "ab", buffering=0))  # who has it has written into it
-                held = _held(file)
+                held = files.hold(file)
                 if held:
                     file.truncate(0)
                     file.write(str(os.getpid()).encode())
@@ -363,20 +362,6 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
     except ValueError as error:
         raise StorageError(f"{path} is damaged: {error}.") from None
-
-
-def _held(file: IO[bytes]) -> bool:
-    """Take the lock of a file; who only looks has it for an instant, so that it is tried again for a while."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.01)
-        else:
-            return True
 
 
 def _written_pid(path: Path) -> int | None:

@@ -25,6 +25,7 @@ from lowerbound.studio.shelf import opaque
 
 PLACE = ".studio"
 MOST = 4  # at once: they share the processor
+ENDING = 3.0  # seconds: a training that was stopped takes a moment to end
 TAIL = 8192  # bytes of a log that are read
 LINES = 30
 KEPT = 50  # records; the oldest go
@@ -70,16 +71,14 @@ class Trainings:
         """
         with self._starting:
             id = opaque(name)
-            working = [one for one in self.all() if self.alive(one)]
-            if any(one.id == id for one in working):
-                raise UsageError(f"{name} is being trained already.")
-            if len(working) >= MOST:
+            if sum(one.id != id and self.alive(one) for one in self.all()) >= MOST:
                 raise UsageError(f"{MOST} trainings are at work, and more would only slow each other: stop one first.")
             log = self._log(id)
             try:
                 self.place.mkdir(parents=True, exist_ok=True)
                 with open(log, "ab") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the child inherits it, and nobody else
+                    if not files.hold(file, ENDING):  # the child inherits it, and nobody else
+                        raise UsageError(f"{name} is being trained already.")
                     file.truncate(0)
                     process = _spawned(arguments, file.fileno())
             except OSError as error:
