@@ -241,6 +241,36 @@ def test_a_fall_of_the_elbo_is_told() -> None:
     assert "It was best" not in read(report.html(content()))
 
 
+def test_what_a_finding_says_no_box_says_again() -> None:
+    """And of a run that is not finished, one of the two says so."""
+    clean = content(history=[])
+    changed = {
+        "likelihood": {"name": "bernoulli", "density": False, "note": "grey"},
+        "beta": {"asked": 4, "reached": 1},
+    }
+    some = content(history=[], metrics={**clean.metrics, **changed}, unfinished=True)
+    boxes = ("not a bound of log p(x)", "The schedule did not reach its end", "This training has not ended")
+    page = read(report.html(some))
+    assert all(box in page for box in boxes)
+    names = ("likelihood that does not fit the data", "warm-up that never ended", "training that has not ended")
+    findings = [{"name": name, "says": f"Found: {name}.", "evidence": "e.", "advice": "a."} for name in names]
+    found = {"test": {"sections": {}, "findings": findings, "unlooked": []}}
+    page = read(report.html(dataclasses.replace(some, evaluation=found)))
+    assert all(f"Found: {name}. (test)" in page for name in names)
+    assert not any(box in page for box in boxes[:2])
+    assert "newest checkpoint, step 300." in page
+
+
+def test_a_short_row_fills_a_wide_table() -> None:
+    rows = [["", "a", "b"], ["one", "1", "2"], ["other", "is said in words"]]
+    section = {"title": "T", "values": {}, "rows": rows, "notes": [], "pictures": []}
+    found = {"test": {"sections": {"ledger": section}, "findings": [], "unlooked": []}}
+    page = report.html(content(history=[], evaluation=found))
+    assert (
+        '<tr><td>one</td><td>1</td><td>2</td></tr><tr><td>other</td><td colspan="2">is said in words</td></tr>' in page
+    )
+
+
 def test_boxes_speak_only_where_there_is_something_to_say() -> None:
     clean = content(history=[])
     assert 'class="box"' not in report.html(clean)
@@ -253,6 +283,8 @@ def test_boxes_speak_only_where_there_is_something_to_say() -> None:
         assert way in text
     early = {**clean.metrics, "beta": {"asked": 4.0, "reached": 1.5}}
     assert "β reached 1.5 of the 4 that was asked for" in read(report.html(content(history=[], metrics=early)))
+    made = {**clean.data, "notes": ["Made by code: the pixels are not its own."]}
+    assert 'class="box"' not in report.html(content(history=[], data=made))
     data = {**clean.data, "notes": ["12 odd ones"], "unreadable": [f"{i}.png" for i in range(30)]}
     text = read(report.html(content(history=[], data=data)))
     assert "About the data 12 odd ones" in text

@@ -105,7 +105,8 @@ def _paired(difference: Tensor) -> dict[str, float]:
 def _words(subject: Subject, gains: Mapping[str, Mapping[str, Any]]) -> str:
     before = next(iter(gains.values()))["log_p_before"]
     higher = " and ".join(f"{with_error(g['gain'], g['standard_error'])} nats ({kind})" for kind, g in gains.items())
-    text = f"Of held-out codes log p(z) is {number(before)} nats, and higher by {higher} under priors fitted to others"
+    text = f"Of held-out codes log p(z) is {number(before)} nats, and higher by {higher} under priors fitted to "
+    text += "training codes"
     elbo, most = ledger(subject).get("elbo"), max(found["gain"] for found in gains.values())
     return text + (f". The elbo would be {number(elbo + most)} instead of {number(elbo)}." if elbo is not None else ".")
 
