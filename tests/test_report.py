@@ -242,23 +242,25 @@ def test_a_fall_of_the_elbo_is_told() -> None:
 
 
 def test_what_a_finding_says_no_box_says_again() -> None:
-    """And of a run that is not finished, one of the two says so."""
+    """Each box that has a finding of its own is left out beside it."""
     clean = content(history=[])
-    changed = {
-        "likelihood": {"name": "bernoulli", "density": False, "note": "grey"},
-        "beta": {"asked": 4, "reached": 1},
+    grey, beta = {"name": "bernoulli", "density": False, "note": "grey"}, {"asked": 4, "reached": 1}
+    some = content(history=[], metrics={**clean.metrics, "likelihood": grey, "beta": beta})
+    going = dataclasses.replace(some, unfinished=True)
+    said = {
+        "likelihood that does not fit the data": ("not a bound of log p(x)", some),
+        "warm-up that never ended": ("The schedule did not reach its end", some),
+        "training that has not ended": ("This training has not ended", going),
     }
-    some = content(history=[], metrics={**clean.metrics, **changed}, unfinished=True)
-    boxes = ("not a bound of log p(x)", "The schedule did not reach its end", "This training has not ended")
-    page = read(report.html(some))
-    assert all(box in page for box in boxes)
-    names = ("likelihood that does not fit the data", "warm-up that never ended", "training that has not ended")
-    findings = [{"name": name, "says": f"Found: {name}.", "evidence": "e.", "advice": "a."} for name in names]
-    found = {"test": {"sections": {}, "findings": findings, "unlooked": []}}
-    page = read(report.html(dataclasses.replace(some, evaluation=found)))
-    assert all(f"Found: {name}. (test)" in page for name in names)
-    assert not any(box in page for box in boxes[:2])
-    assert "newest checkpoint, step 300." in page
+    for name, (box, page) in said.items():
+        assert box in read(report.html(page))
+        finding = {"name": name, "says": f"Found: {name}.", "evidence": "e.", "advice": "a."}
+        found = {"test": {"sections": {}, "findings": [finding], "unlooked": []}}
+        text = read(report.html(dataclasses.replace(page, evaluation=found)))
+        assert f"Found: {name}. (test)" in text
+        assert box not in text
+    assert "its newest checkpoint, step 300." in read(report.html(going))
+    assert "The schedule did not" not in read(report.html(going))  # nor did the training
 
 
 def test_a_short_row_fills_a_wide_table() -> None:

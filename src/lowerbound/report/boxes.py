@@ -36,7 +36,7 @@ def boxes(c: Content) -> str:
         what = "This distortion is no −log p(x|z)" if c.pointlike else "This elbo is not a bound of log p(x)"
         some.append(box(what, f"<p>{escape(found)}.</p>{CROSS_ENTROPY}"))
     some += [box("There is no elbo here", POINT, "box plain")] if c.pointlike else []
-    if "warm-up that never ended" not in told:
+    if not c.unfinished and "warm-up that never ended" not in told:
         some += [_schedule_box(letter, c.metrics.get(name) or {}) for name, letter in SCHEDULED.items()]
     return "".join([*some, *_data_boxes(c)])
 
