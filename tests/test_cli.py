@@ -289,7 +289,7 @@ def test_a_run_that_is_not_finished_is_measured_and_shown_until_its_weights_are_
     page = (path / "report.html").read_text()
     assert "Evaluated on the test split" not in page
     assert "This training has not ended" in page
-    assert f"newest checkpoint, step {steps}" in page
+    assert f"its newest checkpoint, step {steps}" in page
 
 
 # ---- pictures and numbers

@@ -18,6 +18,7 @@ from torch import Tensor
 
 import lowerbound
 from lowerbound import checkpoint, data, evaluation, gallery
+from lowerbound.errors import UsageError
 from lowerbound.evaluation import Section, Settings, Subject, aggregate, diagnosis, ledger, likelihood
 from lowerbound.evaluation.diagnosis import Diagnosis, Finding, prior, training
 from lowerbound.evaluation.diagnosis import likelihoods as px
@@ -372,6 +373,20 @@ def test_a_prior_that_does_not_match_the_codes_and_what_another_would_gain(
     gained = again.metrics["fit"]["test"]["fitted"]["log_p"] - again.metrics["fit"]["test"]["trained"]["log_p"]
     assert gained == pytest.approx(gains["mixture"]["gain"], abs=1e-3)
     assert again.metrics["test"]["elbo"] - before == pytest.approx(gained, abs=5 * gains["mixture"]["standard_error"])
+
+
+def test_a_prior_that_was_not_tried_is_named(healthy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = Subject(healthy, "test")
+    subject.found["aggregate"] = Section("", {"two_sample": {"p": 1e-9}})
+    rate = healthy.metrics["test"]["rate"]
+    gain = {"gain": 0.1 * rate, "standard_error": 0.001, "log_p": 0.0, "log_p_before": 0.0}
+    monkeypatch.setattr(prior, "others", lambda *_: {"mixture": (None, gain)})
+    with pytest.raises(UsageError, match=r"a mixture \(.* nats\) gains little: .*Therefore a flow was not fitted"):
+        prior.mismatch(subject)
+    monkeypatch.setattr(prior, "others", lambda *_: {kind: (None, gain) for kind in prior.FITS})
+    assert prior.mismatch(subject) is None
+    gain["gain"] = 1.01 * prior.GAIN * rate
+    assert prior.mismatch(subject) is not None
 
 
 @pytest.mark.parametrize(("samples", "says"), [(9.0, "samples are worse than"), (2.0, "samples are no worse than")])

@@ -241,6 +241,38 @@ def test_a_fall_of_the_elbo_is_told() -> None:
     assert "It was best" not in read(report.html(content()))
 
 
+def test_what_a_finding_says_no_box_says_again() -> None:
+    """Each box that has a finding of its own is left out beside it."""
+    clean = content(history=[])
+    grey, beta = {"name": "bernoulli", "density": False, "note": "grey"}, {"asked": 4, "reached": 1}
+    some = content(history=[], metrics={**clean.metrics, "likelihood": grey, "beta": beta})
+    going = dataclasses.replace(some, unfinished=True)
+    said = {
+        "likelihood that does not fit the data": ("not a bound of log p(x)", some),
+        "warm-up that never ended": ("The schedule did not reach its end", some),
+        "training that has not ended": ("This training has not ended", going),
+    }
+    for name, (box, page) in said.items():
+        assert box in read(report.html(page))
+        finding = {"name": name, "says": f"Found: {name}.", "evidence": "e.", "advice": "a."}
+        found = {"test": {"sections": {}, "findings": [finding], "unlooked": []}}
+        text = read(report.html(dataclasses.replace(page, evaluation=found)))
+        assert f"Found: {name}. (test)" in text
+        assert box not in text
+    assert "its newest checkpoint, step 300." in read(report.html(going))
+    assert "The schedule did not" not in read(report.html(going))  # nor did the training
+
+
+def test_a_short_row_fills_a_wide_table() -> None:
+    rows = [["", "a", "b"], ["one", "1", "2"], ["other", "is said in words"]]
+    section = {"title": "T", "values": {}, "rows": rows, "notes": [], "pictures": []}
+    found = {"test": {"sections": {"ledger": section}, "findings": [], "unlooked": []}}
+    page = report.html(content(history=[], evaluation=found))
+    assert (
+        '<tr><td>one</td><td>1</td><td>2</td></tr><tr><td>other</td><td colspan="2">is said in words</td></tr>' in page
+    )
+
+
 def test_boxes_speak_only_where_there_is_something_to_say() -> None:
     clean = content(history=[])
     assert 'class="box"' not in report.html(clean)
@@ -253,6 +285,8 @@ def test_boxes_speak_only_where_there_is_something_to_say() -> None:
         assert way in text
     early = {**clean.metrics, "beta": {"asked": 4.0, "reached": 1.5}}
     assert "β reached 1.5 of the 4 that was asked for" in read(report.html(content(history=[], metrics=early)))
+    made = {**clean.data, "notes": ["Made by code: the pixels are not its own."]}
+    assert 'class="box"' not in report.html(content(history=[], data=made))
     data = {**clean.data, "notes": ["12 odd ones"], "unreadable": [f"{i}.png" for i in range(30)]}
     text = read(report.html(content(history=[], data=data)))
     assert "About the data 12 odd ones" in text

@@ -20,6 +20,7 @@ import lowerbound
 from lowerbound import data, likelihood, metrics, nets, objective, posterior, prior, spec
 from lowerbound.errors import DataError, StorageError, UsageError
 from lowerbound.run import program
+from lowerbound.words import number
 
 FAST = ("train.epochs=2", "train.batch=32", "train.log=5")
 
@@ -50,7 +51,7 @@ def test_the_directory_is_the_designs(run: lowerbound.Run) -> None:
     assert run.spec["objective"]["terms"]["kl"]["weight"] == 2
     assert {"python", "torch", "numpy", "lowerbound"} <= set(run.env["versions"])
     card = (run.path / "README.md").read_text()
-    assert f"{run.metrics['test']['elbo']:.2f}" in card
+    assert number(run.metrics["test"]["elbo"]) in card
     assert "not a likelihood" in card
 
 
@@ -82,7 +83,7 @@ def test_verbs_give_values_and_figures(run: lowerbound.Run) -> None:
     torch.testing.assert_close(codes[:7], run.model.encode(run.source.test.images(0, 7)).detach())
     shown = run._repr_html_()
     assert "<svg" in shown
-    assert f"{run.metrics['test']['elbo']:.2f}" in shown
+    assert number(run.metrics["test"]["elbo"]) in shown
 
 
 def test_the_lectures_verbs_on_the_trained_model(run: lowerbound.Run) -> None:

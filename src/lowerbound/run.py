@@ -151,7 +151,7 @@ class Run:
         if not (self.path / EVALUATION).exists():
             return {}
         known, now = self.read_json(EVALUATION), self.weights
-        same = (known["weights"], known.get("step")) == (now["sha256"], now["step"])
+        same = (known["weights"], known.get("step", now["step"])) == (now["sha256"], now["step"])
         splits: dict[str, Any] = known["splits"] if same else {}
         return splits
 

@@ -48,13 +48,15 @@ def with_error(value: float, error: float | None) -> str:
     """Write a figure to two decimals, or up to five where these show three digits of a small error; a real minus.
 
     Example:
-        >>> with_error(-101.2345, 0.31), with_error(0.1704, 0.00312)
-        ('−101.23 ± 0.31', '0.17040 ± 0.00312')
+        >>> with_error(-101.2345, 0.31), with_error(0.1704, 0.00312), with_error(4.09434, 1e-9)
+        ('−101.23 ± 0.31', '0.17040 ± 0.00312', '4.09434 ± <0.00001')
     """
     small = error is not None and 0 < error < 0.1
     decimals = min(5, 2 - math.floor(math.log10(error))) if small and error else 2
-    text = f"{value:.{decimals}f}" + ("" if error is None else f" ± {error:.{decimals}f}")
-    return text.replace("-", "−")
+    if error is None:
+        return f"{value:.2f}".replace("-", "−")
+    shown = "<0.00001" if 0 < error < 5e-6 else f"{error:.{decimals}f}"
+    return f"{value:.{decimals}f} ± {shown}".replace("-", "−")
 
 
 def p_value(p: float) -> str:

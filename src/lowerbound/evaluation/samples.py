@@ -69,10 +69,10 @@ def measure(subject: Subject) -> Section:
     values: dict[str, Any] = {"n": n, "split": subject.split, "seed": subject.settings.seed, "drawn": _drawn(subject)}
     values |= _compared(subject, sets, features) if features else dict.fromkeys(["features", *KINDS])
     values |= {"expected_coverage": metrics.expected_coverage(n, n), "memorisation": None}
-    rows, notes, pictures = [], [_what(values, noun(source.shape))], []
+    rows, notes, pictures = [], [], []
     if features:
         rows, pictures = _table(values), [_picture(values)]
-        notes += _read(values)
+        notes += [_what(values, noun(source.shape)), *_read(values)]
     else:
         notes.append(NO_FEATURES.format(name=source.name))
     if len(source.validation) + len(source.test):

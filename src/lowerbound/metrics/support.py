@@ -44,7 +44,7 @@ def refuse_outside(px: Distribution, x: Float[Tensor, "B *X"], first: int = 0) -
         raise UsageError(
             f"Image {first + int(there.int().argmin())} has values outside the support of p(x|z), such as grey pixels "
             "under a Bernoulli: what is scored is a cross-entropy and not a likelihood, so that there is no log p(x). "
-            "Binarise the data (--set data.binarise=threshold), or take a likelihood of such pixels "
+            "Binarise the data (--binarise dynamic), or take a likelihood of such pixels "
             "(--set model.likelihood.kind=continuous-bernoulli), and train anew."
         )
 

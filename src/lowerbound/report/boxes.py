@@ -10,7 +10,7 @@ from lowerbound.report.markup import box, listed, plain, verb
 from lowerbound.words import counted
 
 # notes on the data that a reader should look into; the others say what was done
-WARNS = re.compile(r"\bnot\b|\bthough\b|^Left out|reduced from|with transparency|could not")
+WARNS = re.compile(r"^(?!Made by code).*(\bnot\b|\bthough\b|reduced from|with transparency|could not)|^Left out")
 CROSS_ENTROPY = (
     "<p>Cross-entropy on pixels between 0 and 1 is not a likelihood: the number compares only with other runs of the "
     "same kind. For one that is, take <code>--set model.likelihood.kind=continuous-bernoulli</code>, "
@@ -24,18 +24,20 @@ POINT = (
 
 
 def boxes(c: Content) -> str:
-    """Give the boxes that suit the run."""
+    """Give the boxes that suit the run, but for what a finding says in its own."""
     some = []
-    if c.unfinished and not c.evaluation:  # which has a finding that says it
+    told = {finding["name"] for split in c.evaluation.values() for finding in split.get("findings", ())}
+    if c.unfinished and "training that has not ended" not in told:
         again = "Go on with it by the first command below, or measure it: lowerbound evaluate."
         some.append(box("This training has not ended", f"<p>{escape(again)}</p>"))
     likelihood = c.metrics.get("likelihood") or {}
-    if likelihood.get("density") is False:
+    if likelihood.get("density") is False and "likelihood that does not fit the data" not in told:
         found = ": ".join(str(likelihood[k]) for k in ("name", "note") if likelihood.get(k)).rstrip(".")
         what = "This distortion is no −log p(x|z)" if c.pointlike else "This elbo is not a bound of log p(x)"
         some.append(box(what, f"<p>{escape(found)}.</p>{CROSS_ENTROPY}"))
     some += [box("There is no elbo here", POINT, "box plain")] if c.pointlike else []
-    some += [_schedule_box(letter, c.metrics.get(name) or {}) for name, letter in SCHEDULED.items()]
+    if not c.unfinished and "warm-up that never ended" not in told:
+        some += [_schedule_box(letter, c.metrics.get(name) or {}) for name, letter in SCHEDULED.items()]
     return "".join([*some, *_data_boxes(c)])
 
 

@@ -43,10 +43,10 @@ def listed(items: Sequence[Any], most: int = 50, count: int = 0) -> str:
     return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 
-def framed(inner: str, title: str, caption: str) -> str:
-    """Give a drawing or an image as a figure with title and caption."""
+def framed(inner: str, title: str, caption: str, *, text: bool = False) -> str:
+    """Give a drawing or an image as a figure with title and caption; one with ``text`` does not shrink to a phone."""
     head = f"<h3>{escape(title)}</h3>" if title else ""
-    kind = "paper chart" if inner.startswith("<svg") else "paper"
+    kind = "paper chart" if inner.startswith("<svg") else "paper text" if text else "paper"
     return f'<figure>{head}<div class="{kind}">{inner}</div><figcaption>{escape(caption)}</figcaption></figure>'
 
 

@@ -27,14 +27,20 @@ def gallery(c: Content) -> str:
     return f"<h2>Pictures</h2>{lead}{shown(c, c.pictures)}"
 
 
-def shown(c: Content, pictures: Sequence[Picture]) -> str:
-    """Show some of the page's pictures, each with no more bytes than let all of them fit into the page."""
+def shown(c: Content, pictures: Sequence[Picture], *, text: bool = False) -> str:
+    """Show some of the page's pictures, each with no more bytes than let all of them fit into the page.
+
+    Arguments:
+        c: the whole page.
+        pictures: those to show.
+        text: whether there is something to be read in them.
+    """
     sizes, every = [], [*c.pictures, *c.drawn]
     for picture in every:
         with contextlib.suppress(OSError, SyntaxError):
             sizes.append(len(_embedded(picture.path)[1]))
     most = None if sum(sizes) <= PICTURES else PICTURES // len(every)
-    return "".join(framed(image(p, most), p.title, p.caption) for p in pictures)
+    return "".join(framed(image(p, most), p.title, p.caption, text=text) for p in pictures)
 
 
 def _embedded(path: Path | str, most: int | None = None) -> tuple[str, bytes, tuple[int, int]]:

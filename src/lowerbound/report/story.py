@@ -24,10 +24,10 @@ def _what(c: Content) -> str:
     model = kind + (f" with {' and '.join(parts)}" if parts else "")
     seen = f" on {counted(images['train'], c.noun[:-1])}" if images.get("train") else ""
     named = f" of {c.data['name']}" if c.data.get("name") else ""
-    first = f"{model} was trained{seen}{named}{_shape(c)}{_length(c)}."
+    first = f"{model} was trained{seen}{named}{_shape(c)}{'' if c.unfinished else _length(c)}."
     weights, count = c.metrics.get("weights") or {}, c.measured.get("images")
     if c.unfinished:
-        return f"{first} The training has not ended: what is shown is of the newest checkpoint, {_step(weights)}."
+        return f"{first} The training has not ended: all that is shown is of its newest checkpoint, {_step(weights)}."
     if not count:
         return f"{first} There are no figures of a held-out split."
     which = {"best": "the weights that did best on validation", "last": "the last weights"}.get(

@@ -7,7 +7,7 @@ from torch.distributions import Distribution, Independent
 from lowerbound import rng
 from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Subject
-from lowerbound.evaluation.diagnosis.base import Finding
+from lowerbound.evaluation.diagnosis.base import Finding, ledger
 from lowerbound.likelihood.base import LocationScale
 from lowerbound.vae import VAE
 
@@ -22,10 +22,13 @@ def unfit(subject: Subject) -> Finding | None:
     if known["density"] is None:
         raise UsageError("an own model's p(x|z) is not known.")
     if not known["density"]:
+        point = ledger(subject).get("elbo") is None
+        what = "the distortion is no −log p(x|z)" if point else "its elbo is no bound of log p(x)"
         return Finding(
             "likelihood that does not fit the data",
-            f"{known['name']} is here {known['note']}: its elbo is no bound of log p(x).",
-            "Some pixels lie strictly between 0 and 1, where p(x|z) has no probability.",
+            f"{known['name']} is here {known['note']}: {what}.",
+            "Some pixels lie strictly between 0 and 1, where p(x|z) has no probability. The number compares only with "
+            "other runs of the same kind.",
             "Take --set model.likelihood.kind=continuous-bernoulli or --recipe sigma-vae, or --binarise dynamic.",
         )
     px, x = _seen(subject)
