@@ -24,10 +24,10 @@ export function say(text) {
   document.getElementById("said").textContent = text;
 }
 
-/** Write a number for people: a real minus, and a dash where there is none. */
+/** Write a number for people: a real minus (and none before 0.00), and a dash where there is none. */
 export function number(value, digits = 2) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-  return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
+  return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace(/^-(?=[0.,]*$)/, "").replace("-", "−");
 }
 
 /** Save a file that the page has made. */

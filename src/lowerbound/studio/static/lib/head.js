@@ -13,7 +13,7 @@ export function head(run, here) {
     run.error ? h("p", { class: "problem" }, run.error) : h("p", { class: "note" }, facts(run)),
     run.why ? h("p", { class: "problem" }, run.why) : null,
     run.own ? h("p", { class: "problem" }, run.own) : null,
-    h("div", { class: "head-bar" }, tabs(run.id, here, href), takeAway(run)));
+    h("div", { class: "head-bar" }, tabs(run, here, href), takeAway(run)));
 }
 
 /** Say in a line what a run is, and how good. */

@@ -1,6 +1,6 @@
 // Parts that several views have: a command, a picture, a slider, an error.
 
-import { fill, h, save, say } from "./dom.js";
+import { fill, h, number, save, say } from "./dom.js";
 
 /** Show the command that does the same, to be copied. */
 export function command(text, label = "The same on the command line") {
@@ -22,22 +22,20 @@ export const busy = (text) => h("p", { class: "note busy", role: "status" }, tex
 
 /** A labelled slider; `change(value)` is called at every move. */
 export function slider(label, { min, max, step = 0.05, value = 0, change, title }) {
-  const shown = h("output", {}, format(value));
+  const shown = h("output", {}, number(value));
   const input = h("input", { type: "range", min, max, step, value, "aria-label": label, title, oninput: moved });
   function moved() {
-    shown.textContent = format(input.valueAsNumber);
+    shown.textContent = number(input.valueAsNumber);
     change(input.valueAsNumber);
   }
   const element = h("label", { class: "slider" }, h("span", {}, label), input, shown);
   element.set = (next) => {
     input.value = next;
-    shown.textContent = format(Number(next));
+    shown.textContent = number(Number(next));
   };
   element.input = input;
   return element;
 }
-
-const format = (value) => value.toFixed(2).replace("-", "−");
 
 /** A choice among a few: {value: name}. */
 export function choice(label, options, value, change) {
@@ -81,11 +79,11 @@ export function picture(canvas, caption, name) {
   return h("figure", {}, canvas, h("figcaption", {}, h("span", {}, caption), take));
 }
 
-/** The tabs of a run. */
+/** The tabs of a run; of vectors nothing is drawn, and no drawing explained. */
 export function tabs(run, here, href) {
-  const views = { watch: "Watch", explore: "Explore", draw: "Draw", tour: "Understand" };
+  const views = { watch: "Watch", explore: "Explore", ...(run.shape?.length === 1 ? {} : { draw: "Draw", tour: "Understand" }) };
   return h("nav", { class: "tabs", "aria-label": "This run" },
-    Object.entries(views).map(([view, name]) => h("a", { href: href(view, run), "aria-current": view === here ? "page" : undefined }, name)));
+    Object.entries(views).map(([view, name]) => h("a", { href: href(view, run.id), "aria-current": view === here ? "page" : undefined }, name)));
 }
 
 /** Load a view's data: shows that it is under way, then what `show` makes of it, or what went wrong. */

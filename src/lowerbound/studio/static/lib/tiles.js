@@ -1,6 +1,6 @@
 // A row or grid of small pictures, each a button: by pointer, or by the arrow keys as one stop of the tab key.
 
-import { fill, h } from "./dom.js";
+import { fill, h, number } from "./dom.js";
 import { images } from "./parts.js";
 
 /**
@@ -53,7 +53,7 @@ export function tiles(label, { size = 56, pick } = {}) {
 
 /** Write a vector for people. */
 export const numbers = (values) =>
-  values.slice(0, 8).map((value) => value.toFixed(2).replace("-", "−")).join(", ") + (values.length > 8 ? ", …" : "");
+  values.slice(0, 8).map((value) => number(value)).join(", ") + (values.length > 8 ? ", …" : "");
 
 /** Load a picture by its address. */
 export async function loaded(address) {

@@ -3,7 +3,7 @@
 import { remember } from "../lib/address.js";
 import { get, newest, post } from "../lib/api.js";
 import { fromText, toText } from "../lib/codes.js";
-import { fill, h, say } from "../lib/dom.js";
+import { fill, h, number, say } from "../lib/dom.js";
 import { head } from "../lib/head.js";
 import { latentMap } from "../lib/map.js";
 import { images, loading, picture, problem } from "../lib/parts.js";
@@ -78,15 +78,16 @@ function decoded(run, model, at, signal) {
     await draw(found);
   }, (error) => fill(wrong, problem(error)));
   if (model.picture) readout(canvas, scale, told);
-  const words = h("span", {}, `z decodes to this: the mean of p(x|z), from the ${model.note}.`);
+  const [mine, pointed] = ["z decodes to this", "The place under the pointer decodes to this"].map((what) => `${what}: the mean of p(x|z), from the ${model.note}.`);
+  const words = h("span", {}, mine);
   return {
     element: h("div", {}, model.picture ? picture(canvas, words, `decoded-${run.name}`) : [h("p", { class: "note" }, "The data are vectors: z decodes to numbers, not to a picture. ", words), canvas], told, wrong),
     preview(found) {
       draw(found);
-      told.textContent = "Under the pointer on the map.";
+      words.textContent = pointed;
     },
     now() {
-      told.textContent = "";
+      words.textContent = mine;
       if (here && here.z === at.z) draw(here.found);
       else ask(at.z);
     },
@@ -94,7 +95,7 @@ function decoded(run, model, at, signal) {
 }
 
 const table = (numbers) => h("table", {}, h("tbody", {}, numbers.map((value, i) =>
-  h("tr", {}, h("th", { scope: "row" }, `x${i}`), h("td", { class: "figure" }, value.toFixed(3).replace("-", "−"))))));
+  h("tr", {}, h("th", { scope: "row" }, `x${i}`), h("td", { class: "figure" }, number(value, 3))))));
 
 /** Tell the value of the pixel under the pointer. */
 function readout(canvas, scale, told) {
