@@ -341,3 +341,24 @@ def test_the_servers_end_does_not_harm_a_training(tmp_path: Path) -> None:
         (line,) = later.get("/api/runs").json()["runs"]
         assert (line["id"], line["state"]) == (one["id"], "finished")
     assert lowerbound.load(path).history[-1]["epoch"] == pytest.approx(6, abs=0.1)
+
+
+def test_ctrl_c_ends_the_server_in_words_while_a_page_watches(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "mine"
+    run.mkdir(parents=True)
+    (run / "spec.json").write_text("{}")
+    server = Server(tmp_path / "runs", tmp_path)
+    try:
+        (line,) = server.client.get("/api/runs").json()["runs"]
+        with server.client.stream("GET", f"/api/runs/{line['id']}/stream", params={"since": "0-0,0-0,0-0"}) as told:
+            chunks = told.iter_text()
+            assert next(chunks).startswith(": here")
+            before = server.out.read_text()
+            server.process.send_signal(signal.SIGINT)
+            assert list(chunks) == []  # its end, and no connection that broke
+        assert server.process.wait(30) == 130
+        assert server.out.read_text().removeprefix(before).strip() == "lowerbound: stopped."
+    finally:
+        if server.process.poll() is None:
+            server.kill()
+        server.client.close()

@@ -32,7 +32,8 @@ def studio(args: "cli.Studio") -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: give the folder that holds the runs, such as runs.")
     with bound(args.port) as place:
-        guard = Guard(application(Studio(folder)), place.getsockname()[1])
+        served = Studio(folder)
+        guard = Guard(application(served), place.getsockname()[1])
         say(f"The studio of {folder.absolute()}: open this link, which lets one browser in.\n\n  {guard.link}\n")
         say("Ctrl-C ends it; trainings that were started from it go on.")
         config = uvicorn.Config(
@@ -40,6 +41,7 @@ def studio(args: "cli.Studio") -> None:
             timeout_graceful_shutdown=1,
         )  # fmt: skip
         server = uvicorn.Server(config)
+        served.ending = lambda: server.should_exit
         if args.browser and _has_screen():
             webbrowser.open(guard.link)
         server.run(sockets=[place])

@@ -1,5 +1,6 @@
 """What the routes share: the folder of runs, the model in memory, and the images that were drawn or uploaded."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import final
 
@@ -24,6 +25,7 @@ class Studio:
         self.planner = Planner()
         self.trainings = Trainings(self.shelf.folder)
         self.uploads = Uploads()
+        self.ending: Callable[[], bool] = lambda: False  # whether the server ends: a stream lets go of its page then
 
     def opened(self, run: str) -> Opened:
         """Give a run with its model, by its opaque name."""

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,15 @@ def _plan(path: Path) -> tuple[Plan, dict[str, int], int]:
 @get("/api/runs/{run}/stream", gives="text/event-stream")
 def stream(studio: Studio, run: Id, since: Since) -> Response:
     """Send what is added to a run's history from now on, and changes of its state, as server-sent events."""
-    return StreamingResponse(events(studio.shelf.find(run).path, since), media_type="text/event-stream")
+    told = events(studio.shelf.find(run).path, since, lambda: studio.ending())
+    return StreamingResponse(told, media_type="text/event-stream")
 
 
-async def events(path: Path, since: str) -> AsyncIterator[str]:
+async def events(path: Path, since: str, ending: Callable[[], bool] = lambda: False) -> AsyncIterator[str]:
     """Look at the files again and again, without a thread: ``rows``, ``state``, or ``again`` where history was cut."""
     marks, state, quiet = since.split(","), _state(path), 0
     yield ": here\n\n"
-    while True:
+    while not ending():
         found = [course.added(path / name, mark) for name, mark in zip(FILES, marks, strict=True)]
         if any(one.again for one in found):
             yield _event("again", {})
