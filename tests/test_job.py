@@ -147,7 +147,7 @@ def test_the_commands_name_the_split_there_is(tmp_path: Path) -> None:
     path = str(run.path)
     assert [c for _, c in gallery.commands(run)] == [
         f"lowerbound sample {path} -n 100",
-        f"run = lowerbound.load({path!r}, source=x); run.model.sample(64)",
+        f"import lowerbound; run = lowerbound.load({path!r}, source=x); run.model.sample(64)",
     ]  # the command line cannot have what was given in Python
     spec = {**run.spec, "data": {"kind": "digits"}}
     run.__dict__["spec"] = spec

@@ -5,7 +5,9 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -312,6 +314,26 @@ def test_what_can_be_taken_away_is_there(folder: Path) -> None:
             assert png.headers["content-type"] == "image/png"
             assert png.content == (folder / "one" / "figures" / figure["name"]).read_bytes()
         assert client.get(f"/api/runs/{run}/card").text == card(Run.open(folder / "one"))
+
+
+def test_the_commands_to_take_away_work_as_they_stand(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = folder / "bin" / "lowerbound"
+    called.parent.mkdir()
+    called.touch()
+    monkeypatch.setattr(sys, "argv", [str(called)])
+    monkeypatch.setenv("PATH", "/nowhere")
+    with visitor(folder) as client:
+        found = client.get(f"/api/runs/{id_of(client, 'one')}/take").json()["commands"]
+    *typed, python = (one["text"] for one in found)
+    assert len(typed) == 6
+    for text in typed:
+        first, *words = shlex.split(text)
+        assert first == str(called)
+        assert words[1] == str(folder / "one")
+    done: dict[str, Any] = {}
+    exec(python, done)
+    assert done["run"].model.sample(2).shape == (2, 1, 8, 8)
+    assert "<code>lowerbound sample " in (folder / "one" / "report.html").read_text()
 
 
 def test_a_report_is_a_document_that_can_do_nothing(folder: Path) -> None:

@@ -287,25 +287,28 @@ def content(run: Run, pictures: list[report.Picture]) -> report.Content:
     )
 
 
-def commands(run: Run) -> list[tuple[str, str]]:
-    """Give the commands to go on with, of those that work for this run."""
+def commands(run: Run, called: str = "lowerbound") -> list[tuple[str, str]]:
+    """Give the commands to go on with, of those that work for this run, by what the program is called.
+
+    A report outlives the place it was made in, and names the program plainly; what is typed here is `program()`.
+    """
     import shlex
 
     path = shlex.quote(str(run.path))
     own_data, own_model = (run.spec.get(part, {}).get("kind") == "own" for part in ("data", "model"))
     some = (
-        [(f"more new {noun(run.data['shape'])}", f"lowerbound sample {path} -n 100")]
+        [(f"more new {noun(run.data['shape'])}", f"{called} sample {path} -n 100")]
         if is_image(run) or not own_data
         else []
     )
-    some += [] if own_data else _of_the_data(run, path)
+    some += [] if own_data else _of_the_data(run, path, called)
     if not run.finished and not own_model and not own_data:
-        some = [("go on with the training", f"lowerbound resume {path}"), *some]
+        some = [("go on with the training", f"{called} resume {path}"), *some]
     some = [] if own_model else some  # the command line cannot build what was built in Python
     return [*some, ("in Python", _in_python(run, own_data, own_model))]
 
 
-def _of_the_data(run: Run, path: str) -> list[tuple[str, str]]:
+def _of_the_data(run: Run, path: str, called: str) -> list[tuple[str, str]]:
     """Give the commands that read the data, each on the split that is held out."""
     split, some = held_out(run), []
     size = run.data["images"][split]
@@ -313,27 +316,27 @@ def _of_the_data(run: Run, path: str) -> list[tuple[str, str]]:
     if is_image(run):
         start = min(3, size - 1)
         some.append(
-            (f"move one latent at a time, from {split} image {start}", f"lowerbound traverse {path} --image {start}")
+            (f"move one latent at a time, from {split} image {start}", f"{called} traverse {path} --image {start}")
         )
         first, second = (3, 4) if size > 4 else (0, 1)
         if size > 1:
             ends = f"--start {first} --end {second}"
-            some.append((f"walk from one {split} image to another", f"lowerbound interpolate {path} {ends}"))
-    measured = f"lowerbound evaluate {path}{where} --samples 10"
+            some.append((f"walk from one {split} image to another", f"{called} interpolate {path} {ends}"))
+    measured = f"{called} evaluate {path}{where} --samples 10"
     *names, last = headline(figures_of(run).get(split) or {}) or ["what can be measured"]
     again = f"{', '.join(names)} and {last}" if names else last
     return [
         *some,
-        (f"the codes of the {split} {noun(run.data['shape'])}, as .npz and .csv", f"lowerbound embed {path}{where}"),
+        (f"the codes of the {split} {noun(run.data['shape'])}, as .npz and .csv", f"{called} embed {path}{where}"),
         (f"{again} again, with ten latents an {noun(run.data['shape'])[:-1]}", measured),
-        ("this page again", f"lowerbound report {path}"),
+        ("this page again", f"{called} report {path}"),
     ]
 
 
 def _in_python(run: Run, own_data: bool, own_model: bool) -> str:
     """Give the line that opens the run in Python, with what its spec cannot name."""
     given = (", model=model" if own_model else "") + (", source=x" if own_data else "")
-    return f"run = lowerbound.load({str(run.path)!r}{given}); run.model.sample(64)"
+    return f"import lowerbound; run = lowerbound.load({str(run.path)!r}{given}); run.model.sample(64)"
 
 
 def notebook(run: Run) -> str:

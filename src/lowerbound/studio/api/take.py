@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from lowerbound import gallery, report
 from lowerbound.card import card as card_of
-from lowerbound.run import Run
+from lowerbound.run import Run, program
 from lowerbound.studio.limits import Id, Name, Split
 from lowerbound.studio.lines import reading, there
 from lowerbound.studio.route import MissingError, get
@@ -33,7 +33,7 @@ def take(studio: Studio, run: Id) -> dict[str, Any]:
             "card": found.finished,
             "splits": [split for split, images in found.data["images"].items() if images],
             "figures": [{"id": opaque(path.name), "name": path.name} for path in _figures(found)],
-            "commands": [{"what": what, "text": text} for what, text in gallery.commands(found)],
+            "commands": [{"what": what, "text": text} for what, text in gallery.commands(found, program())],
         }
 
 
