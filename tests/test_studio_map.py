@@ -173,7 +173,7 @@ def test_other_splits_and_what_is_not_there(client: TestClient) -> None:
     if find_spec("umap") is None:
         refused = client.get(at, params={"plane": "umap"})
         assert refused.status_code == 400
-        assert "pip install umap-learn" in refused.json()["error"]
+        assert "pip install 'lowerbound[umap]'" in refused.json()["error"]
 
 
 def test_long_work_goes_on_in_short_turns_and_fails_as_often_as_it_is_asked() -> None:

@@ -505,7 +505,7 @@ def test_codes_have_a_place_in_a_plane(run: Run, tmp_path: Path, monkeypatch: py
     with np.load(tmp_path / "b.npz") as found:
         assert set(found) == {"codes", "labels", "rows"}
     monkeypatch.setitem(sys.modules, "umap", None)  # not installed, whether it is or not
-    with pytest.raises(UsageError, match="pip install umap-learn"):
+    with pytest.raises(UsageError, match=r"pip install 'lowerbound\[umap\]'"):
         explore.umap(torch.rand(10, 3))
     with pytest.raises(UsageError, match="too few"):
         explore.umap(torch.rand(3, 3))

@@ -267,7 +267,7 @@ class Embed:
     split: Literal["train", "validation", "test"] = "test"
     """Which images."""
     plane: Literal["pca", "umap", "none"] = "pca"
-    """How codes are laid out in two dimensions; umap needs umap-learn."""
+    """How codes are laid out in two dimensions; umap needs the extra umap."""
     out: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="")] = None
     """The files' name without ending; by default codes-<split> in the run's directory."""
 

@@ -181,7 +181,7 @@ def principal(
 def umap(codes: Float[Tensor, "N D"], seed: int = 0) -> Float[Tensor, "N 2"]:
     """Lay codes out in a plane by UMAP, which keeps neighbours together; distances between groups say nothing.
 
-    Raises UsageError where umap-learn is not installed, or there are too few codes to have neighbours.
+    Raises UsageError where the extra umap is not installed, or there are too few codes to have neighbours.
 
     Reference: UMAP: uniform manifold approximation and projection (McInnes, Healy and Melville, 2018).
     """
@@ -191,8 +191,7 @@ def umap(codes: Float[Tensor, "N D"], seed: int = 0) -> Float[Tensor, "N 2"]:
         library = import_module("umap")  # without type stubs
     except ImportError:
         raise UsageError(
-            "UMAP is not installed: pip install umap-learn, which is the extra umap, or take pca, which needs nothing "
-            "else."
+            "UMAP is not installed: pip install 'lowerbound[umap]', or take pca, which needs nothing else."
         ) from None
     neighbours = min(15, len(codes) - 1)
     found = library.UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(codes.cpu().numpy())

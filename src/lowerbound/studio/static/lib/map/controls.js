@@ -11,7 +11,7 @@ export function controls(meta, chosen, change) {
   const colours = meta.colours.length > 1;
   return [
     meta.line ? null : planes(meta, change),
-    several ? choice("Images", Object.fromEntries(Object.entries(meta.splits).map(([name, n]) => [name, `${name} (${n.toLocaleString("en")})`])), meta.split, (split) => change({ split })) : null,
+    several ? choice("Examples", Object.fromEntries(Object.entries(meta.splits).map(([name, n]) => [name, `${name} (${n.toLocaleString("en")})`])), meta.split, (split) => change({ split })) : null,
     colours ? choice("Colour", Object.fromEntries(meta.colours.map((name) => [name, name])), meta.colour, (colour) => change({ colour })) : null,
     meta.flat ? choice("Under it", UNDER, chosen.under, (under) => change({ under })) : null,
   ];
@@ -23,7 +23,7 @@ function planes(meta, change) {
   const kind = h("select", { "aria-label": "Plane", class: "map-kind", onchange: () => change({ plane: kind.value }) },
     h("option", { value: `${i}.${j}`, selected: two }, "two latents"),
     h("option", { value: "pca", selected: meta.plane === "pca" }, "PCA"),
-    h("option", { value: "umap", selected: meta.plane === "umap", disabled: !meta.umap }, meta.umap ? "UMAP" : "UMAP (pip install umap-learn)"));
+    h("option", { value: "umap", selected: meta.plane === "umap", disabled: !meta.umap }, meta.umap ? "UMAP" : "UMAP (pip install 'lowerbound[umap]')"));
   const axis = (name, mine, other, write) => h("select", { "aria-label": name, onchange: (event) => change({ plane: write(event.target.value) }) },
     meta.latents.map((k) => `z${k}`).filter((z) => z !== other).map((z) => h("option", { value: z, selected: z === mine }, z)));
   return h("span", { class: "choice" }, h("span", {}, "Plane"), kind,
