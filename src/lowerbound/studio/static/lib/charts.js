@@ -121,11 +121,11 @@ function late(series) {
   return low <= high ? { range: [low - margin, high + margin] } : {};
 }
 
-/** Draw numbers as a heat map from the card's colour (0) to the accent (the highest). */
-export function heat(element, { title, x, y, z, unit = "" }) {
+/** Draw numbers as a heat map from the card's colour (0) to the accent: the highest, or `floor` where all are below it. */
+export function heat(element, { title, x, y, z, unit = "", floor = 1e-9 }) {
   return draw(element, title, (page) => ({
     data: [{
-      type: "heatmap", x: x.values, y: y.values.map(plain), z, zmin: 0, zmax: z.flat().reduce((a, b) => Math.max(a, b ?? 0), 1e-9), colorscale: [[0, page.card], [1, page.accent]], hoverongaps: false,
+      type: "heatmap", x: x.values, y: y.values.map(plain), z, zmin: 0, zmax: z.flat().reduce((a, b) => Math.max(a, b ?? 0), floor), colorscale: [[0, page.card], [1, page.accent]], hoverongaps: false,
       hovertemplate: `${plain(x.title)} %{x}<br>%{y}: %{z:.3f} ${plain(unit)}<extra></extra>`,
       colorbar: { title: { text: plain(unit), side: "right" }, thickness: 12, outlinewidth: 0, tickfont: { color: page.muted } },
     }],

@@ -16,6 +16,7 @@ const FOLDED = [
   { title: "norm of the gradient", names: ["gradient", "gradient_max"], unit: "", log: true },
 ];
 const KNOWN = [...MAIN, ...FOLDED].flatMap(({ names, right = [] }) => [...names, ...right]);
+const SOME = 0.5; // nats: the colours never end below, so that what tells next to nothing looks like nothing
 const PASSED = ["step", "epoch", "split", "images", "kl_by_dim", "standard_error", "bits_per_dimension"];
 
 /** Make the charts; `draw(course, view)` draws them again. */
@@ -61,7 +62,7 @@ export function curves() {
     if (view.order === "kl") order.sort((a, b) => final[b] - final[a]);
     const usable = rows.filter((row) => row.kl_by_dim.length === final.length);
     heat(map, {
-      title: `KL of each latent over ${X[view.x].title}`, unit: "nats", x: { title: X[view.x].title, values: usable.map((row) => course.at(row.step, view.x)) },
+      title: `KL of each latent over ${X[view.x].title}`, unit: "nats", floor: SOME, x: { title: X[view.x].title, values: usable.map((row) => course.at(row.step, view.x)) },
       y: { title: "latent", values: order.map((i) => `z${i}`) }, z: order.map((i) => usable.map((row) => row.kl_by_dim[i])),
     });
   }
