@@ -20,6 +20,7 @@ from commandline import call
 from lowerbound import comparison
 from lowerbound.card import card
 from lowerbound.run import Run
+from lowerbound.words import with_error
 from studiopage import id_of, visitor
 
 HOSTILE = [
@@ -67,6 +68,9 @@ def test_a_line_says_what_the_run_s_files_say(folder: Path) -> None:
         assert (line["beta"], line["latents"], line["data"], line["recipe"]) == (4, 3, "digits", "beta-vae")
         assert (line["state"], line["when"]) == ("finished", run.env["started"])
         head = client.get(f"/api/runs/{line['id']}").json()
+        for name, (value, error, told) in head["splits"]["test"].items():
+            assert name in ("active", "images") or told == with_error(value, error)
+        assert line["told"] == with_error(test["elbo"], test["standard_error"]["elbo"])
         assert head["splits"]["validation"]["elbo"][0] == run.metrics["validation"]["elbo"]
         assert head["note"] == run.weights_note
 

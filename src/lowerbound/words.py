@@ -45,18 +45,21 @@ def counted(number: float, name: str) -> str:
 
 
 def with_error(value: float, error: float | None) -> str:
-    """Write a figure to two decimals, or up to five where these show three digits of a small error; a real minus.
+    """Write a figure to two decimals, or up to five where an error below 0.01 has two digits by them; a real minus.
+
+    An error that these decimals show as zero is left out.
 
     Example:
-        >>> with_error(-101.2345, 0.31), with_error(0.1704, 0.00312), with_error(4.09434, 1e-9)
-        ('−101.23 ± 0.31', '0.17040 ± 0.00312', '4.09434 ± <0.00001')
+        >>> with_error(-101.2345, 0.31), with_error(24.1995, 0.0375), with_error(0.1704, 0.00312)
+        ('−101.23 ± 0.31', '24.20 ± 0.04', '0.1704 ± 0.0031')
+        >>> with_error(0.286, 1e-9)
+        '0.29'
     """
-    small = error is not None and 0 < error < 0.1
-    decimals = min(5, 2 - math.floor(math.log10(error))) if small and error else 2
-    if error is None:
+    small = error is not None and 0 < error < 0.01
+    decimals = min(5, 1 - math.floor(math.log10(error))) if small and error else 2
+    if error is None or round(error, decimals) == 0:
         return f"{value:.2f}".replace("-", "−")
-    shown = "<0.00001" if 0 < error < 5e-6 else f"{error:.{decimals}f}"
-    return f"{value:.{decimals}f} ± {shown}".replace("-", "−")
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
 
 
 def p_value(p: float) -> str:

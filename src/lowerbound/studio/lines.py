@@ -1,6 +1,7 @@
 """A run in a line of the table: read from its small files, and kept until one of them changes."""
 
 import json
+import math
 import os
 import stat
 from collections.abc import Collection, Iterator, Mapping
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
-from lowerbound import begin, files, progress, recipes
+from lowerbound import begin, files, progress, recipes, words
 from lowerbound import spec as specs
 from lowerbound.errors import LowerboundError, StorageError
 from lowerbound.run import DIVERGED, EVALUATION, FRAMES, LOCK, WEIGHTS, Run
@@ -112,7 +113,7 @@ def _line(run: Run, pid: int | None) -> dict[str, Any]:
                 line |= part(run, line)
         except LowerboundError as error:
             return {**line, "state": "damaged", "damaged": name, "error": str(error)}
-    return line
+    return {**line, "told": told(line["elbo"], line["elbo_error"])}
 
 
 def _bounded(path: Path) -> None:
@@ -177,6 +178,18 @@ def _diverged(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
     if line["state"] != "stopped" or not (run.path / DIVERGED).exists():
         return {}
     return {"state": "diverged", "why": str(run.read_json(DIVERGED)["error"])}
+
+
+def told(value: float | None, error: float | None) -> str:
+    """Write a figure with its error as all of lowerbound does, and a dash where there is none.
+
+    Example:
+        >>> told(-101.2345, 0.31), told(None, None), told(float("nan"), 0.1)
+        ('−101.23 ± 0.31', '–', 'not finite')
+    """
+    if value is None or not math.isfinite(value):
+        return words.number(value)
+    return words.with_error(value, error if error is not None and math.isfinite(error) else None)
 
 
 def number(value: Any) -> float | None:

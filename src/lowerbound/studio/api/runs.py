@@ -10,7 +10,7 @@ from lowerbound.errors import StorageError
 from lowerbound.metrics import headline
 from lowerbound.run import GROUPS, Run, program
 from lowerbound.studio.limits import Id, Ids
-from lowerbound.studio.lines import number, reading
+from lowerbound.studio.lines import number, reading, told
 from lowerbound.studio.route import MissingError, get
 from lowerbound.studio.shelf import Shelved, opaque
 from lowerbound.studio.state import Studio
@@ -58,9 +58,10 @@ def summary(studio: Studio, run: Id) -> dict[str, Any]:
 
 
 def _figures(row: dict[str, Any]) -> dict[str, Any]:
-    """Give the figures of a split that come first, each with its standard error over the images."""
-    found = {name: [number(row[name]), number(row["standard_error"].get(name))] for name in headline(row)}
-    return {**found, "active": [number(row.get("active")), None], "images": [number(row["images"]), None]}
+    """Give the figures of a split that come first, each with its standard error over the images, and in words."""
+    known = {name: (number(row[name]), number(row["standard_error"].get(name))) for name in headline(row)}
+    found = {name: [*pair, told(*pair)] for name, pair in known.items()}
+    return {**found, "active": [number(row.get("active")), None, None], "images": [number(row["images"]), None, None]}
 
 
 @get("/api/compare")

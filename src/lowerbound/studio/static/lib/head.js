@@ -22,7 +22,7 @@ export function facts(run) {
   const figures = Object.entries(best ?? {}).filter(([name]) => !["active", "images"].includes(name));
   return [
     run.data, `recipe ${run.recipe}`, run.beta === null ? null : `β = ${weight(run)}`, `${run.latents} ${run.latents === 1 ? "latent" : "latents"}`,
-    ...figures.map(([name, value]) => `${name} ${spread(...value)}`),
+    ...figures.map(([name, value]) => `${name} ${value[2]}`),
     best?.active?.[0] === undefined || best.active[0] === null ? null : `${best.active[0]} in use`,
     run.note,
   ].filter(Boolean).join(" · ");
@@ -46,13 +46,6 @@ export function weight({ beta, reached }) {
 }
 
 const short = (value) => String(Number(value.toPrecision(3))).replace("-", "−");
-
-/** Write a figure with its uncertainty. */
-export function spread(value, error) {
-  const known = typeof error === "number" && Number.isFinite(error);
-  const digits = known && error > 0 && error < 0.1 ? Math.min(5, 2 - Math.floor(Math.log10(error))) : 2; // as the command line
-  return number(value, digits) + (known && value !== null ? ` ± ${number(error, digits)}` : "");
-}
 
 /** Write a time in words. */
 export function duration(seconds) {

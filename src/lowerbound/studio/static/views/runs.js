@@ -3,7 +3,7 @@
 import { href, remember } from "../lib/address.js";
 import { get } from "../lib/api.js";
 import { fill, h, number, say } from "../lib/dom.js";
-import { spread, state as stateOf, weight } from "../lib/head.js";
+import { state as stateOf, weight } from "../lib/head.js";
 import { choice, command, loading } from "../lib/parts.js";
 import { COLUMNS, filtered, grouped, sorted, time } from "../lib/runs.js";
 
@@ -192,7 +192,7 @@ function cellsOf(run) {
     h("td", { class: "word" }, run.recipe ?? "–"),
     figure(weight(run)),
     figure(number(run.latents, 0)),
-    h("td", { class: run.split ? "figure" : "figure so-far", title: run.split ?? "So far, as it trains" }, spread(run.elbo, run.elbo_error)),
+    h("td", { class: run.split ? "figure" : "figure so-far", title: run.split ?? "So far, as it trains" }, run.told ?? "–"),
     h("td", { class: run.split ? "figure" : "figure so-far" }, number(run.rate)),
     figure(run.active === null || run.active === undefined ? "–" : number(run.active, 0)),
     h("td", { class: "figure" }, begun ? h("time", { datetime: begun.toISOString() }, when(begun)) : (run.when ?? "–")),

@@ -1,7 +1,7 @@
 // The figures of a training as they are now, in words and numbers.
 
 import { fill, h, number } from "../../lib/dom.js";
-import { duration, spread, weight } from "../../lib/head.js";
+import { duration, weight } from "../../lib/head.js";
 
 const FIGURES = ["elbo", "bound", "distortion", "rate", "loss"];
 
@@ -17,7 +17,7 @@ const figure = (name, value, unit = "") => h("div", {}, h("dt", {}, name), h("dd
 function finished({ splits }) {
   return Object.entries(splits).map(([split, row]) => h("dl", { class: "figures card" },
     h("div", {}, h("dt", {}, "split"), h("dd", {}, split)),
-    FIGURES.filter((name) => row[name]).map((name) => figure(name, spread(...row[name]), "nats")),
+    FIGURES.filter((name) => row[name]).map((name) => figure(name, row[name][2], "nats")),
     row.active?.[0] === null || row.active === undefined ? null : figure("latents in use", number(row.active[0], 0))));
 }
 
