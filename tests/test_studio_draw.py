@@ -54,6 +54,12 @@ def file(pixels: np.ndarray, kind: str = "PNG", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def ran(line: str, **given: Any) -> dict[str, Any]:
+    """What a line of Python has made."""
+    exec(line, given)
+    return given
+
+
 def bar(side: int = 80) -> np.ndarray:
     """White ink on black: an upright bar, right of the middle."""
     pixels = np.zeros((side, side), np.uint8)
@@ -217,13 +223,20 @@ def test_only_the_newest_pictures_are_kept() -> None:
 def test_a_held_out_image_is_seen_by_its_row_or_its_picture(client: TestClient, run: str) -> None:
     taken = client.post(f"/api/runs/{run}/held", json={"row": 3}).json()
     by_row = client.post(f"/api/runs/{run}/posterior", json={"row": 3}).json()
-    assert by_row == client.post(f"/api/runs/{run}/posterior", json={"image": taken["id"]}).json()
+    by_image = client.post(f"/api/runs/{run}/posterior", json={"image": taken["id"]}).json()
+    lines = ("command", "given")
+    assert [by_row[name] for name in by_row if name not in lines] == [by_image[n] for n in by_image if n not in lines]
+    assert "(1, 1, 8, 8)" in by_image["given"]
     assert taken["label"] in set("0123456789")
     assert by_row["elbo"] == pytest.approx(-(by_row["distortion"] + by_row["rate"]), abs=2e-4)
     assert sum(by_row["rates"]) == pytest.approx(by_row["rate"], abs=1e-2)
     opened = lowerbound.load(client.get(f"/api/runs/{run}").json()["path"])
     x = opened.source.test.images(3, 4)
     np.testing.assert_allclose(by_row["mu"], opened.model.encode(x)[0].detach(), atol=1e-4)
+    line = ran(by_row["command"])
+    torch.testing.assert_close(line["q"].mean, opened.model.encode(x))
+    torch.testing.assert_close(line["reconstruction"], opened.model.reconstruct(x))
+    assert ran(by_image["command"], x=x)["q"].mean.equal(line["q"].mean)
     assert by_row["samples"]["count"] == 8
 
 
@@ -252,7 +265,17 @@ def test_missing_pixels_are_filled_in_and_the_others_left(client: TestClient, ru
     assert named["draws"]["count"] == 3
     assert "impute" in named["command"]
     assert "--missing left" in named["command"]
-    assert "mask" in painted["command"]
+    line = ran(painted["command"])
+    assert torch.equal(line["missing"], line["found"].missing[0, 0])
+    torch.testing.assert_close(line["found"].found.acceptance, torch.tensor([painted["acceptance"]]), atol=1e-4, rtol=0)
+    assert painted["moves"] == pytest.approx(5 * painted["acceptance"], abs=1e-3)
+    drawing = client.post(f"/api/runs/{run}/held", json={"row": 2}).json()["id"]
+    own = client.post(
+        f"/api/runs/{run}/impute", json={"image": drawing, "steps": 5, "draws": 3, "missing": "left"}
+    ).json()
+    assert "x is your picture" in own["given"]
+    again = ran(own["command"], x=line["x"])["found"].found
+    torch.testing.assert_close(again.acceptance, torch.tensor([own["acceptance"]]), atol=1e-4, rtol=0)
     for wrong in ("1" * 63, "0" * 64, "1" * 64, "elsewhere"):
         assert client.post(f"/api/runs/{run}/impute", json={**ask, "missing": wrong}).status_code == 400
 

@@ -94,6 +94,34 @@ def test_the_sliders_come_sorted_and_reach_as_far_as_the_codes(client: TestClien
         assert one["low"] < 0 < one["high"]
         assert inside.float().mean() > 0.98
     assert found["centre"] == [0.0] * run.spec["latents"]
+    assert {(one["low"], one["high"]) for one in found["latents"]} == {(-one["high"], one["high"])}
+    assert not found["point"]
+    assert found["apart"] is None
+
+
+def test_an_autoencoder_has_no_kl_and_its_prior_is_none_that_it_was_trained_towards(tmp_path: Path) -> None:
+    lowerbound.fit("digits", recipe="ae", latents=2, epochs=0.5, out=tmp_path / "ae", progress=False)
+    with visitor(tmp_path) as client:
+        found = told(client, "ae")
+        assert found["point"]
+        assert "never trained towards its prior" in found["apart"]
+        assert found["centre"] is None
+        assert {one["kl"] for one in found["latents"]} == {None}
+        assert client.get(f"/api/runs/{id_of(client, 'ae')}/easel").json()["point"]
+
+
+@pytest.mark.parametrize("what", ["decode", "traverse", "nearest"])
+def test_a_line_of_python_does_the_same(client: TestClient, run: lowerbound.Run, what: str) -> None:
+    z = [0.25, -1.0, 1.5]
+    body = {"z": [z]} if what == "decode" else {"z": z}
+    found = asked(client, "digits", what, **body, **({"latent": 1, "low": -2, "high": 2} if what == "traverse" else {}))
+    line: dict[str, Any] = {}
+    exec(found["command"], line)
+    if what == "nearest":
+        assert line["rows"][0].tolist() == found["rows"]
+        np.testing.assert_allclose(line["distances"][0], found["distances"], atol=1e-4)
+    else:
+        np.testing.assert_array_equal(cells(found), as_bytes(line["x"]))
 
 
 def test_a_run_that_is_not_finished_is_sorted_by_its_newest_validation(tmp_path: Path, run: lowerbound.Run) -> None:

@@ -406,6 +406,20 @@ def beta_of(objective: Mapping[str, Any], path: tuple[str, ...] = ("objective",)
     return beta_of(inner, (*path, "objective")) if isinstance(inner, Mapping) else None
 
 
+FREE = {"distortion", "decoder-l2", "gradient-penalty"}  # terms that do not read the prior
+
+
+def meets_prior(spec: Spec) -> bool:
+    """Whether a training brings codes and prior together, or a prior is fitted to the codes after it.
+
+    Example:
+        >>> meets_prior({"objective": {"kind": "elbo", "terms": {"distortion": {"kind": "distortion"}}}, "fit": None})
+        False
+    """
+    terms = spec["objective"].get("terms")
+    return bool(spec.get("fit")) or terms is None or any(term["kind"] not in FREE for term in terms.values())
+
+
 def _instead(spec: Spec) -> str:
     """Name the weights that a spec has and may be set."""
     terms = spec["objective"].get("terms") or {}

@@ -10,8 +10,8 @@ from torch import Tensor
 from lowerbound import gallery, walk
 from lowerbound.errors import LowerboundError
 from lowerbound.run import Run, program
-from lowerbound.studio import pictures, sets
-from lowerbound.studio.api.explore import named, room, rounded
+from lowerbound.studio import pictures, same, sets
+from lowerbound.studio.api.explore import is_point, named, room, rounded
 from lowerbound.studio.limits import Chains, Few, Id, Mask, Row, Seed, Strength
 from lowerbound.studio.memory import Opened
 from lowerbound.studio.route import RequestError, get, post
@@ -38,6 +38,7 @@ def easel(studio: Studio, run: Id) -> dict[str, Any]:
         **known, "channels": c, "height": h, "width": w, "split": split, "note": found.weights_note,
         "binarised": found.data["binarise"] != "none", "cost": likelihood,
         "digits": found.data["name"] == "mnist", "gaussian": sets.is_gaussian(found.spec),
+        "point": is_point(found),
     }  # fmt: skip
 
 
@@ -105,6 +106,7 @@ def posterior(
         "rates": _numbers(seen.rates), "rate": _numbers(seen.rate),
         "distortion": rounded(seen.distortion), "elbo": _numbers(seen.elbo),
         "average": max(number, SAMPLES),
+        "command": same.seen(found, row), "given": same.given(found, row),
     }  # fmt: skip
 
 
@@ -136,7 +138,7 @@ def _numbers(some: Tensor | None) -> Any:
 @post("/api/runs/{run}/impute", model=True)
 def filled(
     studio: Studio, run: Id, missing: Mask | Literal["left", "right", "top", "bottom", "centre"],
-    image: Id | None = None, row: Row | None = None, draws: Few = 5, steps: Chains = 200, seed: Seed = 0,
+    image: Id | None = None, row: Row | None = None, draws: Few = 5, steps: Chains = 1000, seed: Seed = 0,
 ) -> dict[str, Any]:  # fmt: skip
     """Draw the missing pixels of an image given the others, by the sampler of ``lowerbound impute``."""
     opened = studio.opened(run)
@@ -150,8 +152,9 @@ def filled(
         "seen": pictures.shown(torch.where(done.missing, 0.5, done.x)),
         "draws": pictures.shown(result.means[:, 0]), "mean": pictures.shown(result.mean),
         "acceptance": None if result.acceptance is None else rounded(result.acceptance[0]),
+        "moves": None if result.acceptance is None else rounded(result.acceptance[0] * steps),
         "notes": done.notes, "missing": int(done.missing[0, 0].sum()),
-        "command": _command(found, row, missing, draws, steps, seed),
+        "command": _command(found, row, missing, draws, steps, seed), "given": same.given(found, row),
     }  # fmt: skip
 
 
@@ -167,21 +170,16 @@ def _command(run: Run, row: int | None, missing: str, draws: int, steps: int, se
     if row is not None and missing in KINDS and gallery.held_out(run) == "test":
         where = f"--images {row} --missing {missing} --draws {draws} --steps {steps} --seed {seed}"
         return f"{program()} impute {shlex.quote(str(run.path))} {where}"
-    hidden = repr(missing) if missing in KINDS else "mask"
-    return (
-        "import lowerbound; from lowerbound.tasks.impute import impute; "
-        f"run = lowerbound.load({str(run.path)!r}); "
-        f"impute(run, x, missing={hidden}, images=[0], draws={draws}, steps={steps}, seed={seed})"
-    )
+    return same.imputed(run, row, missing, missing in KINDS, f"draws={draws}, steps={steps}, seed={seed}")
 
 
 @get("/api/runs/{run}/betas")
 def betas(studio: Studio, run: Id) -> dict[str, Any]:
-    """List the runs that differ from this one in β only, or else those of the same data, by their β."""
+    """List the runs that differ from this one in β only, or else those of another such set, and which sets there are."""
     return sets.betas(studio.shelf, studio.shelf.find(run))
 
 
 @get("/api/tour")
 def tour(studio: Studio) -> dict[str, Any]:
-    """Choose the run that explains best: of images, finished, with a Gaussian posterior, one of a set of β first."""
+    """Choose the run that explains best: of images, finished, with a Gaussian posterior whose latents are in use."""
     return {"run": sets.teacher(studio.shelf)}

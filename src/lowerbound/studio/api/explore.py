@@ -8,10 +8,10 @@ from jaxtyping import Float
 from starlette.responses import Response
 from torch import Tensor
 
-from lowerbound import explore, gallery
+from lowerbound import explore, gallery, recipes
 from lowerbound.errors import LowerboundError
 from lowerbound.run import Run, noun, program
-from lowerbound.studio import pictures
+from lowerbound.studio import pictures, same
 from lowerbound.studio.limits import (
     SHEET,
     Anchors,
@@ -30,8 +30,10 @@ from lowerbound.studio.limits import (
 )
 from lowerbound.studio.route import RequestError, get, post
 from lowerbound.studio.state import Studio
+from lowerbound.vae import VAE
 
 ROUNDING = 1e-3  # of codes in a link
+APART = "This model was never trained towards its prior, so what is drawn from it need not look like the data."
 
 
 @get("/api/runs/{run}/model", model=True)
@@ -39,7 +41,8 @@ def model(studio: Studio, run: Id) -> dict[str, Any]:
     """Tell what the sliders need: the latents, the highest KL first, with the range that each comes to."""
     found = studio.opened(run).run
     missing = _missing(found)
-    low, high = (edge.tolist() for edge in gallery.extent(found, data=missing is None))
+    centre = None if apart(found) else _centre(found)
+    low, high = (edge.tolist() for edge in _extent(found, centre, data=missing is None))
     unused = gallery.unused(found)
     latents = [
         {"latent": i, "kl": kl, "low": low[i], "high": high[i], "collapsed": i in unused}
@@ -48,7 +51,9 @@ def model(studio: Studio, run: Id) -> dict[str, Any]:
     split = gallery.held_out(found)
     return {
         "latents": latents,
-        "centre": _centre(found),
+        "centre": centre,
+        "point": is_point(found),
+        "apart": apart(found),
         "shape": found.data["shape"],
         "picture": gallery.is_image(found),
         "noun": noun(found.data["shape"]),
@@ -57,6 +62,26 @@ def model(studio: Studio, run: Id) -> dict[str, Any]:
         "missing": missing,
         "note": found.weights_note,
     }
+
+
+def _extent(run: Run, centre: list[float] | None, *, data: bool) -> tuple[Tensor, Tensor]:
+    """Give the range of each slider: where the prior has a middle, about it and as wide for all as the widest."""
+    low, high = (edge.cpu() for edge in gallery.extent(run, data=data))
+    if centre is None:
+        return low, high
+    middle = torch.tensor(centre)
+    reach = torch.maximum(high - middle, middle - low).max()
+    return middle - reach, middle + reach
+
+
+def is_point(run: Run) -> bool:
+    """Whether the posterior is a point, as an autoencoder's is: then nothing is drawn from it, and it has no KL."""
+    return isinstance(run.model, VAE) and not run.model.posterior.density
+
+
+def apart(run: Run) -> str | None:
+    """Say that the prior is none that the codes were brought to, or give None."""
+    return None if recipes.meets_prior(run.spec) else APART
 
 
 def _missing(run: Run) -> str | None:
@@ -81,7 +106,8 @@ def _centre(run: Run) -> list[float] | None:
 def decode(studio: Studio, run: Id, z: Codes) -> dict[str, Any]:
     """Decode latents to their mean images."""
     found = studio.opened(run).run
-    return shown(found, explore.decode(found.model, latents(found, z)))
+    some = shown(found, explore.decode(found.model, latents(found, z)))
+    return some if len(z) > 1 else {**some, "command": same.decoded(found, z[0])}
 
 
 @get("/api/runs/{run}/start", model=True)
@@ -118,7 +144,7 @@ def traverse(
         raise RequestError(f"There is no latent {latent}: the model has {len(origin)}.")
     values = torch.linspace(low, high, steps)
     x = explore.traverse(found.model, origin, [latent], values)[0]
-    return {"values": rounded(values), **shown(found, x)}
+    return {"values": rounded(values), **shown(found, x), "command": same.traversed(found, z, latent, low, high, steps)}
 
 
 @post("/api/runs/{run}/way", model=True)
@@ -192,6 +218,7 @@ def nearest(studio: Studio, run: Id, z: Code, number: Few = 8) -> dict[str, Any]
         "z": rounded(codes[rows[0]]),
         "distances": rounded(far[0]),
         "labels": named(found, None if labels is None else labels[rows[0]]),
+        "command": same.near(found, z, number),
     }
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from lowerbound import data, explore, gallery, planes
 from lowerbound.run import Run
 from lowerbound.studio import atlas
-from lowerbound.studio.api.explore import latents, named, rounded, shown
+from lowerbound.studio.api.explore import apart, latents, named, rounded, shown
 from lowerbound.studio.atlas import Atlas, Of
 from lowerbound.studio.limits import Code, Coordinate, Id, Split, Text
 from lowerbound.studio.route import RequestError, get, post
@@ -75,7 +75,7 @@ def density(studio: Studio, run: Id, plane: PlaneName, of: Of, split: Split | No
     if not work.go():
         return work.progress
     cells = work.result.cells.nan_to_num(0.0, 0.0, 0.0)
-    most = float(cells.max())
+    most, note = float(cells.max()), apart(found.run)
     shades = (cells / most if most > 0 else cells).mul(255).round().byte().numpy()
     return {
         "ready": True,
@@ -83,7 +83,7 @@ def density(studio: Studio, run: Id, plane: PlaneName, of: Of, split: Split | No
         "width": shades.shape[1],
         "height": shades.shape[0],
         "maximum": most,
-        "words": work.result.words,
+        "words": ". ".join([work.result.words, *([note.rstrip(".")] if of != "codes" and note else [])]),
         "mass": work.result.mass,
         "cells": base64.b64encode(shades.tobytes()).decode(),
     }

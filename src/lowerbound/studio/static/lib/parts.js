@@ -2,8 +2,8 @@
 
 import { fill, h, number, save, say } from "./dom.js";
 
-/** Show the command that does the same, to be copied. */
-export function command(text, label = "The same on the command line") {
+/** Show the command that does the same, or the line of Python, to be copied. */
+export function command(text, label = text.startsWith("import") ? "The same in Python" : "The same on the command line") {
   const button = h("button", { type: "button", class: "quiet", onclick: copy }, "Copy");
   async function copy() {
     await navigator.clipboard.writeText(text);

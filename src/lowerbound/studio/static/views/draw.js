@@ -26,24 +26,25 @@ function page(run, info, state, signal) {
   const scale = Math.max(1, Math.floor(112 / Math.max(info.width, info.height)));
   const one = (name) => images(name, { scale });
   const [given, back, samples] = [one("The picture as the model sees it"), one("Its reconstruction"), images("Eight samples of its posterior, decoded", { scale: Math.max(1, Math.floor(scale * 0.62)), columns: 4 })];
-  const bars = latents([SPREAD, MU, SIGMA, RATES, RATE]);
-  const [numbers, wrong, near, hint] = [h("div"), h("div"), h("div"), h("p", {}, "Draw something, or take a picture: what the model sees in it appears here.")];
+  const bars = latents(info.point ? [SPREAD, MU] : [SPREAD, MU, SIGMA, RATES, RATE]);
+  const [numbers, line, wrong, near, hint] = [h("div"), h("div"), h("div"), h("div"), h("p", {}, "Draw something, or take a picture: what the model sees in it appears here.")];
   const seen = h("div", { hidden: true },
-    h("div", { class: "trio" }, picture(given, "as the model sees it", "seen"), picture(back, "reconstruction", "reconstruction"), picture(samples, "samples z ~ q(z|x), decoded", "posterior-samples")),
-    numbers, h("h3", {}, "Its posterior, latent by latent"), bars, h("p", { class: "note" }, info.note));
+    h("div", { class: "trio" }, picture(given, "as the model sees it", "seen"), picture(back, "reconstruction", "reconstruction"), info.point ? null : picture(samples, "samples z ~ q(z|x), decoded", "posterior-samples")),
+    numbers, h("h3", {}, "Its posterior, latent by latent"), bars, h("p", { class: "note" }, info.note), line);
   const map = latentMap(run, { state: { plane: state.plane, zoom: state.zoom }, changed: ({ plane, zoom }) => remember({ plane, zoom }) });
   let [current, found, missed] = [null, null, 0];
 
-  const ask = newest(({ id }) => post(`/api/runs/${run}/posterior`, { image: id }, signal), (next) => {
+  const ask = newest((image) => post(`/api/runs/${run}/posterior`, image, signal), (next) => {
     found = next;
     missed = 0;
     given.draw(next.picture);
     back.draw(next.reconstruction);
     samples.draw(next.samples);
     bars.show(next);
+    fill(line, same(next));
     fill(numbers, costs(next), h("p", { class: "note" }, [
-      `Distortion is the mean over ${next.average} samples of the posterior. `, info.cost ? `It is ${info.cost}. ` : "",
-      next.exact ? "" : "This posterior has no σ of its own: it is the spread of its samples. "]));
+      info.point ? "" : `Distortion is the mean over ${next.average} samples of the posterior. `, info.cost ? `It is ${info.cost}. ` : "",
+      next.exact || info.point ? "" : "This posterior has no σ of its own: it is the spread of its samples. "]));
     map.posterior({ mu: next.mu, sigma: next.sigma, name: "yours" });
     fill(wrong);
     seen.hidden = false;
@@ -59,6 +60,8 @@ function page(run, info, state, signal) {
     }
   }
 
+  const asked = () => (it.row === null ? { image: current.id } : { row: it.row });
+
   function failed(error) {
     if (error.status === 404 && current && missed++ < 2) return it.again(); // newer pictures took its place
     fill(wrong, problem(error));
@@ -67,14 +70,15 @@ function page(run, info, state, signal) {
     state, signal, mask: true, failed,
     hidden: () => filler.changed(),
     changed(next) {
+      if (current?.picture.sheet !== next?.picture.sheet) filler.forget();
       current = next;
-      if (next) return ask(next);
+      if (next) return ask(asked());
       seen.hidden = true;
       hint.hidden = false;
       map.posterior(null);
     },
   });
-  const filler = filling(run, info, it, () => current, signal);
+  const filler = filling(run, info, it, () => current && asked(), signal);
   it.start().catch(failed);
   signal.addEventListener("abort", () => map.close());
   return [
@@ -82,7 +86,7 @@ function page(run, info, state, signal) {
       h("section", { class: "card" }, h("h2", {}, "Your picture"), info.missing ? h("p", { class: "note" }, info.missing) : null, it.element),
       h("section", { class: "card" }, h("h2", {}, "What the model sees"), wrong, hint, seen)),
     h("section", {}, h("h2", {}, "Fill in what is missing"), filler),
-    h("section", {}, h("h2", {}, "Its place on the map"), h("p", { class: "note" }, "The cross and the ellipse are the posterior of your picture: its centre, and how sure the model is."), map),
+    h("section", {}, h("h2", {}, "Its place on the map"), h("p", { class: "note" }, info.point ? "The cross is the code of your picture." : "The cross and the ellipse are the posterior of your picture: its centre, and how sure the model is."), map),
     h("section", {}, h("h2", {}, `The nearest ${info.split} images`), near),
   ];
 }
@@ -94,6 +98,7 @@ function neighbours(next, info, it) {
     picture(canvas, "by the distance of the codes, the nearest first", "nearest"),
     h("ul", { class: "plain across" }, next.rows.map((row, i) => h("li", {}, h("button", { type: "button", class: "quiet", onclick: () => it.held(row) },
       `${row}${next.labels ? ` (${next.labels[i]})` : ""}`), h("span", { class: "note" }, ` ${number(next.distances[i])}`)))),
+    command(next.command),
   ];
 }
 
@@ -103,7 +108,7 @@ function filling(run, info, it, current, signal) {
   const start = h("button", { type: "button", disabled: true, onclick: go }, "Fill in");
   const part = h("select", { onchange: () => { if (part.value) it.board.part(part.value); } },
     Object.entries({ "": "a part …", ...HALVES }).map(([value, name]) => h("option", { value }, name)));
-  const steps = h("select", {}, [[50, "50, quick"], [200, "200"], [1000, "1,000, as the command does"]].map(([value, name]) => h("option", { value, selected: value === 200 }, name)));
+  const steps = h("select", {}, [[100, "100, quick"], [1000, "1,000"], [2000, "2,000"]].map(([value, name]) => h("option", { value, selected: value === 1000 }, name)));
 
   function changed() {
     const mask = it.board.mask();
@@ -114,11 +119,10 @@ function filling(run, info, it, current, signal) {
 
   async function go() {
     const mask = it.board.mask();
-    const subject = it.row === null ? { image: current().id } : { row: it.row };
     start.disabled = true;
     fill(out, busy("Drawing the missing pixels …"));
     try {
-      const found = await post(`/api/runs/${run}/impute`, { ...subject, missing: mask.name ?? mask.digits, steps: Number(steps.value) }, signal);
+      const found = await post(`/api/runs/${run}/impute`, { ...current(), missing: mask.name ?? mask.digits, steps: Number(steps.value) }, signal);
       fill(out, filled(found, info));
       say("Filled in");
     } catch (error) {
@@ -131,8 +135,11 @@ function filling(run, info, it, current, signal) {
     h("p", {}, "Hide a part of the picture: the model draws it from what it still sees. Five chains, so five answers; where they agree the rest of the picture decides it."),
     h("div", { class: "row" }, h("label", { class: "choice" }, "Hide the", part),
       h("button", { type: "button", class: "quiet", onclick: () => { it.board.unhide(); changed(); } }, "Hide nothing"),
-      h("label", { class: "choice" }, "Steps", steps), start), told, out), { changed });
+      h("label", { class: "choice" }, "Steps", steps), start), told, out), { changed, forget: () => fill(out) });
 }
+
+/** The command or line that does the same, with what a line about a drawing must be given. */
+const same = ({ command: text, given }) => command(text, given ? `The same in Python; ${given}` : undefined);
 
 function filled(found, info) {
   const scale = Math.max(1, Math.floor(84 / info.width));
@@ -142,8 +149,8 @@ function filled(found, info) {
   mean.draw(found.mean);
   return [
     h("div", { class: "trio" }, picture(seen, "given", "given"), picture(draws, "completions", "completions"), picture(mean, "mean", "completion-mean")),
-    found.acceptance === null ? null : h("p", { class: "note" }, `${number(100 * found.acceptance, 0)}% of the proposals were accepted.`),
+    found.acceptance === null ? null : h("p", { class: "note" }, `${number(100 * found.acceptance, 0)}% of the proposed steps were accepted: ${number(found.moves, 0)} moves of each chain. Few are usual, for a step must fit all that is seen; a chain needs some tens of moves to forget where it began.`),
     found.notes.map((note) => h("p", { class: "note" }, note)),
-    command(found.command, found.command.startsWith("import") ? "The same in Python; x is the picture, mask what is hidden" : undefined),
+    same(found),
   ];
 }

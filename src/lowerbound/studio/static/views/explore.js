@@ -6,7 +6,7 @@ import { fromText, toText } from "../lib/codes.js";
 import { fill, h, number, say } from "../lib/dom.js";
 import { head } from "../lib/head.js";
 import { latentMap } from "../lib/map.js";
-import { images, loading, picture, problem } from "../lib/parts.js";
+import { command, images, loading, picture, problem } from "../lib/parts.js";
 import { nearest, traverse } from "./explore/near.js";
 import { place, settled } from "./explore/place.js";
 import { samples } from "./explore/samples.js";
@@ -59,14 +59,14 @@ function page({ state }, { run, model, z }, signal) {
   map?.here(at.z);
   return [head(run, "explore"), h("div", { class: "explore" },
     h("div", { class: model.picture ? "seen pictured" : "seen" }, show.element),
-    h("div", { class: "set" }, h("h2", {}, "Latents"), begin(run, model, at, signal), sliders(model, at, { focused: (latent) => row?.focus_(latent) })),
+    h("div", { class: "set" }, h("h2", {}, "Latents"), begin(run, model, at, signal), sliders(model, at, { focused: (latent) => row?.focus_(latent) }), show.same),
     map ? h("div", { class: "over" }, h("h2", {}, "Map"), map) : null),
   row, anchors, samples(run, model, at, state, signal), nearest(run, model, at, state, signal)];
 }
 
 /** What the place decodes to: always that of the newest place, or for a while of another one. */
 function decoded(run, model, at, signal) {
-  const wrong = h("div", {});
+  const [wrong, same] = [h("div", {}), h("div", {})];
   const told = h("p", { class: "note value" });
   const scale = Math.max(1, Math.ceil(SIZE / Math.max(...model.shape.slice(-2))));
   const canvas = model.picture ? images("The image that z decodes to", { scale }) : h("div", { class: "wide", role: "group", tabindex: 0, "aria-label": "What z decodes to" });
@@ -75,12 +75,14 @@ function decoded(run, model, at, signal) {
   const ask = newest((z) => post(`/api/runs/${run.id}/decode`, { z: [z] }, signal), async (found, z) => {
     here = { found, z };
     fill(wrong);
+    fill(same, command(found.command));
     await draw(found);
   }, (error) => fill(wrong, problem(error)));
   if (model.picture) readout(canvas, scale, told);
   const [mine, pointed] = ["z decodes to this", "The place under the pointer decodes to this"].map((what) => `${what}: the mean of p(x|z), from the ${model.note}.`);
   const words = h("span", {}, mine);
   return {
+    same,
     element: h("div", {}, model.picture ? picture(canvas, words, `decoded-${run.name}`) : [h("p", { class: "note" }, "The data are vectors: z decodes to numbers, not to a picture. ", words), canvas], told, wrong),
     preview(found) {
       draw(found);
@@ -132,7 +134,7 @@ function begin(run, model, at, signal) {
     const found = await post(`/api/runs/${run.id}/sample`, { number: 1, seed: Math.floor(Math.random() * 2 ** 31) }, signal);
     at.set(found.z[0]);
   });
-  const nowhere = model.centre ? undefined : "This prior has no middle.";
+  const nowhere = model.centre ? undefined : model.apart ?? "This prior has no middle.";
   return h("form", { class: "row begin", onsubmit: image },
     h("span", { class: "note" }, "Start from"),
     model.rows ? [h("label", { class: "choice" }, h("span", {}, one), row), h("button", { type: "submit", class: "quiet" }, "Go")] : null,

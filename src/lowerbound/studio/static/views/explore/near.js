@@ -3,7 +3,7 @@
 import { remember } from "../../lib/address.js";
 import { newest, post } from "../../lib/api.js";
 import { fill, h, number } from "../../lib/dom.js";
-import { busy, picture, problem } from "../../lib/parts.js";
+import { busy, command, picture, problem } from "../../lib/parts.js";
 import { tiles } from "../../lib/tiles.js";
 import { settled } from "./place.js";
 
@@ -18,11 +18,12 @@ export function traverse(run, model, at, state, signal) {
     at.set(z);
   } });
   const title = h("h2", {});
-  const wrong = h("div", {});
+  const [wrong, same] = [h("div", {}), h("div", {})];
   const ask = newest((body) => post(`/api/runs/${run.id}/traverse`, body, signal), show, (error) => fill(wrong, problem(error)));
   function show(found) {
     values = found.values;
     fill(wrong);
+    fill(same, command(found.command));
     row.draw(found, (i) => ({ name: `z${latent} at ${number(values[i])}`, caption: number(values[i]) }));
   }
   function now() {
@@ -33,7 +34,7 @@ export function traverse(run, model, at, state, signal) {
   const soon = settled(now, 120, signal);
   at.on(soon);
   now();
-  const section = h("section", {}, title, picture(row, "The other latents stay where they are. Hold another slider to see its row.", `along-${run.name}`), wrong);
+  const section = h("section", {}, title, picture(row, "The other latents stay where they are. Hold another slider to see its row.", `along-${run.name}`), wrong, same);
   section.focus_ = (next) => {
     if (next === latent) return;
     latent = next;
@@ -48,7 +49,7 @@ export function nearest(run, model, at, state, signal) {
   let following = state.nearest === "1";
   let found = null;
   const row = tiles("Near image", { pick: (i) => at.set(found.z[i], { row: found.rows[i] }) });
-  const told = h("div", {});
+  const [told, same] = [h("div", {}), h("div", {})];
   const words = `The ${model.split} ${model.noun} whose codes are nearest to z, by Euclidean distance.`;
   const figure = model.picture ? picture(row, words, `nearest-${run.name}`) : h("div", {}, row, h("p", { class: "note" }, words));
   figure.hidden = true;
@@ -64,6 +65,7 @@ export function nearest(run, model, at, state, signal) {
     found = next;
     fill(told);
     figure.hidden = false;
+    fill(same, command(found.command));
     const label = (i) => (found.labels ? `, ${found.labels[i]}` : "");
     row.draw(found, (i) => ({
       name: `${model.split} ${model.noun.slice(0, -1)} ${found.rows[i]}${label(i)}, at a distance of ${number(found.distances[i])}`,
@@ -80,5 +82,5 @@ export function nearest(run, model, at, state, signal) {
   const button = h("button", { type: "button", class: "plain", onclick: begin, disabled: model.rows === 0 }, "Find the nearest to z");
   at.on(settled(() => following && ask(at.z), 250, signal));
   if (following && model.rows) begin();
-  return h("section", {}, h("h2", {}, `Nearest ${model.split} ${model.noun}`), model.missing ? h("p", { class: "note" }, model.missing) : null, button, told, figure);
+  return h("section", {}, h("h2", {}, `Nearest ${model.split} ${model.noun}`), model.missing ? h("p", { class: "note" }, model.missing) : null, button, told, figure, same);
 }

@@ -47,7 +47,7 @@ export function samples(run, model, at, state, signal) {
   const shown = model.picture ? picture(some, "Choose one, and the sliders go there.", `samples-${run.name}`) : h("div", { class: "points" });
   ask({ ...asked });
   return h("section", { "aria-label": "New samples" }, h("h2", {}, "New samples"),
-    h("p", { class: "note" }, "z is drawn from the prior and decoded. A temperature below 1 draws nearer to the prior's middle: more typical, less varied."),
+    h("p", { class: "note" }, model.apart ? `${model.apart} ` : "", "z is drawn from the prior and decoded. A temperature below 1 draws nearer to the prior's middle: more typical, less varied."),
     h("div", { class: "row" },
       slider("Temperature", { min: 0, max: 3, value: asked.temperature, change: (temperature) => change({ temperature }) }),
       h("label", { class: "choice" }, h("span", {}, "Seed"), seed),

@@ -8,12 +8,13 @@ const FIRST = 16;
 /** Make the sliders; `focused(latent)` is told which one is held. */
 export function sliders(model, at, { focused }) {
   const rows = new Map();
+  const home = model.centre ?? at.z;
   const list = h("div", { class: "latents" });
   const more = h("button", { type: "button", class: "quiet", onclick: () => show(rows.size + FIRST) });
   const wanted = h("input", { type: "number", min: 0, max: model.latents.length - 1, placeholder: "number", "aria-label": "Number of the latent" });
 
   function row(latent) {
-    if (!rows.has(latent.latent)) rows.set(latent.latent, one(latent, model, at, focused));
+    if (!rows.has(latent.latent)) rows.set(latent.latent, one(latent, home, at, focused));
     return rows.get(latent.latent);
   }
   function show(count) {
@@ -38,7 +39,7 @@ export function sliders(model, at, { focused }) {
   show(FIRST);
   const known = model.latents.some(({ kl }) => kl !== null);
   return h("div", {},
-    h("p", { class: "note" }, known ? "The latent with the highest KL, in nats, comes first. " : "The KL of each latent is not known. ",
+    h("p", { class: "note" }, known ? "The latent with the highest KL, in nats, comes first. " : model.point ? "An autoencoder’s code is a point: no latent has a KL. " : "The KL of each latent is not known. ",
       model.latents.some(({ collapsed }) => collapsed) ? "Grey ones are not in use: they change next to nothing. " : "", "Double-click or Delete puts one back."),
     list,
     model.latents.length > FIRST
@@ -46,7 +47,7 @@ export function sliders(model, at, { focused }) {
       : null);
 }
 
-function one({ latent, kl, low, high, collapsed }, model, at, focused) {
+function one({ latent, kl, low, high, collapsed }, home, at, focused) {
   const step = 10 ** Math.floor(Math.log10(Math.max(1e-6, high - low) / 50)) / 2;
   const element = slider(`z${latent}`, { min: Math.floor(low / step) * step, max: Math.ceil(high / step) * step, step, value: at.z[latent], change });
   const { input } = element;
@@ -56,14 +57,13 @@ function one({ latent, kl, low, high, collapsed }, model, at, focused) {
     at.set(z, { from: latent });
   }
   element.show = (value) => {
-    if (value < Number(input.min)) input.min = Math.floor(value / step) * step; // a place outside of the codes
-    if (value > Number(input.max)) input.max = Math.ceil(value / step) * step;
+    const beyond = Math.ceil(Math.max(input.min - value, value - input.max) / step) * step; // a place outside of the codes
+    if (beyond > 0) [input.min, input.max] = [Number(input.min) - beyond, Number(input.max) + beyond];
     element.set(value);
   };
   const back = () => {
-    const middle = model.centre?.[latent] ?? 0;
-    element.show(middle);
-    change(middle);
+    element.show(home[latent]);
+    change(home[latent]);
   };
   input.addEventListener("dblclick", back);
   input.addEventListener("keydown", (event) => (event.key === "Delete" || event.key === "Backspace") && back());

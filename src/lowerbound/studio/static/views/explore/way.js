@@ -76,7 +76,7 @@ export function way(run, model, at, state, drawn, signal) {
     const end = (i) => (i % (asked.steps - 1) ? undefined : `${i / (asked.steps - 1) + 1}`);
     strip.draw(found, (i) => ({ name: `Step ${i + 1} of ${found.count} on the way`, caption: end(i) }));
     if (model.picture) film.draw(found, begin);
-    fill(same, command(found.command, found.command.startsWith("import") ? "The same in Python" : undefined));
+    fill(same, command(found.command));
     drawn({ anchors: named(), z: found.z });
   }
   async function animation(event) {
