@@ -1,7 +1,6 @@
 """Sets of runs that differ in β, and the run that a tour begins with: chosen from the runs' small files."""
 
 import json
-from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +12,7 @@ from lowerbound.studio.lines import number, reading
 from lowerbound.studio.planning import Form
 from lowerbound.studio.shelf import Shelf, Shelved
 
+Pair = tuple[Shelved, dict[str, Any]]  # a run, and its line
 GAUSSIAN = ("gaussian", "bn-gaussian")  # posteriors whose z is μ + σ ⊙ ε, by their kind in a spec
 
 
@@ -22,21 +22,45 @@ def is_gaussian(spec: Spec) -> bool:
 
 
 def betas(shelf: Shelf, chosen: Shelved) -> dict[str, Any]:
-    """Give the finished runs that differ from one in β only, or where there are none those of the same data."""
+    """Give the finished runs that differ from one in β only; where there are none another such set of the same data.
+
+    A set may have several seeds. Where there is none at all, ``alike`` is false: its runs differ in more than β.
+    """
     mine = shelf.line(chosen)
     there = [(one, shelf.line(one)) for one in shelf.runs()]
-    alike = [(one, line) for one, line in there if _comparable(line, mine)]
-    same = _without_beta(chosen)
-    strict = [(one, line) for one, line in alike if _without_beta(one) == same]
-    found = alike if _several(alike) and not _several(strict) else strict
+    comparable = [(one, line) for one, line in there if _comparable(line, mine)]
+    sets = _sets(comparable, chosen)
+    found = sets[0] if sets else comparable
     rows = sorted((_row(*pair) for pair in found), key=lambda row: (row["beta"], row["id"] != chosen.id))
     kept = [row for i, row in enumerate(rows) if i == 0 or row["beta"] != rows[i - 1]["beta"]]
     with reading(chosen.path / "spec.json"):
         form = Form(data=_data(chosen), range="0.1..20", epochs=1.0)
-    return {"runs": kept, "alike": found is strict, "form": asdict(form), "command": form.command(None)}
+    firsts = [chosen if chosen in [one for one, _ in some] else some[0][0] for some in sets]
+    named = [{"id": first.id, "name": _name(some)} for first, some in zip(firsts, sets, strict=True)]
+    return {
+        "runs": kept, "alike": bool(sets), "sets": named, "form": asdict(form), "command": form.command(None),
+    }  # fmt: skip
 
 
-def _several(some: list[tuple[Shelved, dict[str, Any]]]) -> bool:
+def _sets(some: list[Pair], chosen: Shelved) -> list[list[Pair]]:
+    """Part runs into those that differ in β only, several each: the set of the chosen one first, then the largest."""
+    parted: dict[str | None, list[Pair]] = {}
+    for one, line in some:
+        parted.setdefault(_without_beta(one), []).append((one, line))
+    parted.pop(None, None)
+    found = [pairs for pairs in parted.values() if _several(pairs)]
+    return sorted(found, key=lambda pairs: (chosen not in [one for one, _ in pairs], -len(pairs)))
+
+
+def _name(some: list[Pair]) -> str:
+    """Say in words which set it is."""
+    first, line = some[0]
+    inside = {one.group for one, _ in some}
+    name = first.group if inside == {first.group} and first.group else f"{first.name} and others"
+    return f"{name}: {len(some)} runs of {line['latents']} latents and {line['step']:,} steps"
+
+
+def _several(some: list[Pair]) -> bool:
     return len({line["beta"] for _, line in some}) > 1
 
 
@@ -57,6 +81,10 @@ def _without_beta(shelved: Shelved) -> str | None:
         node = spec
         for name in path:
             node = node[name]
+        if (
+            isinstance(node[last], dict) and "end" in node[last]
+        ):  # a schedule ends at β: the rest is compared
+            node, last = node[last], "end"
         node[last] = None
     return json.dumps({name: value for name, value in spec.items() if name != "seed"}, sort_keys=True)
 
@@ -74,15 +102,18 @@ def _data(shelved: Shelved) -> str:
 
 
 def teacher(shelf: Shelf) -> str | None:
-    """Choose the run that a tour begins with; None where there is none."""
+    """Choose the run that a tour begins with, one that shows how it is meant to be; None where there is none.
+
+    A model that uses its latents first, then one that was trained for itself and not as one of a sweep, for long, and
+    lately.
+    """
     some = [(one, line) for one in shelf.runs() if _teaches(line := shelf.line(one)) and _gaussian(one)]
-    alike = Counter(_without_beta(one) for one, _ in some)
 
-    def rank(pair: tuple[Shelved, dict[str, Any]]) -> tuple[bool, float, float]:  # in a set, β near 1, the highest elbo
+    def rank(pair: Pair) -> tuple[bool, bool, int, str]:
         one, line = pair
-        return alike[_without_beta(one)] < 2, abs((line["beta"] or 0) - 1), -(line["elbo"] or 0)
+        return bool(line["active"]), one.group is None, line["step"], line["when"]
 
-    return min(some, key=rank)[0].id if some else None
+    return max(some, key=rank)[0].id if some else None
 
 
 def _teaches(line: dict[str, Any]) -> bool:

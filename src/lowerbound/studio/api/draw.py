@@ -175,7 +175,7 @@ def _command(run: Run, row: int | None, missing: str, draws: int, steps: int, se
 
 @get("/api/runs/{run}/betas")
 def betas(studio: Studio, run: Id) -> dict[str, Any]:
-    """List the runs that differ from this one in β only, or else those of another such set, and which sets there are."""
+    """List the runs that differ from this one in β only, or those of another such set, and which sets there are."""
     return sets.betas(studio.shelf, studio.shelf.find(run))
 
 

@@ -5,7 +5,7 @@ import { get, newest, post } from "../api.js";
 import * as charts from "../charts.js";
 import { fill, h, number, say } from "../dom.js";
 import { formula } from "../math.js";
-import { busy, command, images, picture, problem } from "../parts.js";
+import { busy, choice, command, images, picture, problem } from "../parts.js";
 import { MU, RATE, RATES, SIGMA, SPREAD, costs, latents } from "../posterior.js";
 
 const AGAIN = 3000; // milliseconds between two looks at a training
@@ -19,12 +19,27 @@ export function sweep({ run, info, state, signal, current, again }) {
     place,
   ];
   let shown = null;
+  let from = /^[0-9a-f]{12}$/.test(state.set ?? "") ? state.set : run;
   look().catch((error) => fill(place, problem(error)));
   async function look() {
-    const set = await get(`/api/runs/${run}/betas`, {}, signal);
+    const set = await get(`/api/runs/${from}/betas`, {}, signal).catch((error) => {
+      if (error.status !== 404 || from === run) throw error;
+      return get(`/api/runs/${(from = run)}/betas`, {}, signal); // the set of a link that is not there any more
+    });
     if (set.runs.length < 2) fill(place, none(set, signal, look));
-    else fill(place, (shown = slide(set, { run, info, state, signal, current, again })).element);
+    else fill(place, others(set), (shown = slide(set, { run, info, state, signal, current, again })).element);
     shown?.draw();
+  }
+  /** Where there are several sets, say which is shown, and offer the others. */
+  function others({ sets }) {
+    if (sets.length < 2) return null;
+    return h("p", {}, choice("Runs", Object.fromEntries(sets.map(({ id, name }) => [id, name])), sets[0].id, async (id) => {
+      from = id;
+      state = { ...state, at: undefined };
+      remember({ set: id === run ? null : id, at: null });
+      await look().catch((error) => fill(place, problem(error)));
+      place.querySelector("select")?.focus();
+    }));
   }
   return { element, draw: () => shown?.draw() };
 }
@@ -95,7 +110,7 @@ function slide(set, { run, info, state, signal, current, again }) {
     charts.points(chart, {
       title: "Rate and distortion of the runs, and of your picture", x: "rate, nats", y: "distortion, nats", click: (key) => move(runs.findIndex(({ id }) => id === key)),
       series: [
-        { name: "all images, by β", x: there.map(({ rate }) => rate), y: there.map(({ distortion }) => distortion), text: there.map(({ beta }) => word(beta)), keys: there.map(({ id }) => id), joined: true },
+        { name: "all images, by β", x: there.map(({ rate }) => rate), y: there.map(({ distortion }) => distortion), text: there.map(({ beta, name }) => (set.alike ? word(beta) : `${word(beta)}, ${name}`)), keys: there.map(({ id }) => id), joined: set.alike },
         { name: `all images, ${word(one.beta)}`, x: [one.rate], y: [one.distortion], text: [word(one.beta)], keys: [one.id] },
         { name: "your picture", x: [seen.rate], y: [seen.distortion], text: ["your picture"], keys: [one.id] },
       ],
@@ -114,7 +129,8 @@ function slide(set, { run, info, state, signal, current, again }) {
     if (current()) ask({ one, image: current().id });
   }
   const element = [
-    set.alike ? null : h("p", { class: "note" }, "These runs are of the same data, but they differ in more than β."),
+    set.alike ? null : h("div", {}, h("p", { class: "note" }, "These runs are of the same data, but they differ in more than β: what changes from one to the next is not β's work alone, so no line joins them. A set that differs in β alone is trained by:"), command(set.command)),
+    !set.alike || runs.some(({ id }) => id === run) ? null : h("p", { class: "note" }, "Here are runs that differ from one another in β alone; with the run of this tour there are no such ones."),
     h("label", { class: "slider tour-beta" }, h("span", {}, "β"), input, output), told, wrong,
     h("div", { class: "trio" }, picture(given, "your picture", "x"), picture(back, "its reconstruction", "reconstruction"), picture(some, "samples of its posterior", "posterior-samples"), picture(fresh, "new samples", "samples")),
     numbers, chart, h("h3", {}, "What each dial says of your picture"), bars,
