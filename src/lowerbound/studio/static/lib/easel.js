@@ -1,6 +1,7 @@
 // A canvas to draw on with mouse, pen, finger or arrow keys, as large in pixels as the model's images times a whole number.
 //   const it = easel({width: 28, height: 28, channels: 1, dark: true, mask: true, changed});
-//   it.element, it.blob(), it.address(), it.load(address), it.clear(), it.undo(), it.mask() → {name, digits, count} or null
+//   it.element, it.blob(), it.address(), it.load(address), it.clear(), it.undo(),
+//   it.mask() → {name, digits, count} or null, it.cover(digits, name), it.tool
 
 import { h, say } from "./dom.js";
 import { slider } from "./parts.js";
@@ -10,8 +11,11 @@ const UNDOS = 20;
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 export const HALVES = { left: "left half", right: "right half", top: "upper half", bottom: "lower half", centre: "centre" };
 
-/** Make an easel; `changed({done})` is called while one draws, with done: true at the end of each stroke. */
-export function easel({ width, height, channels = 1, dark = true, mask = false, changed }) {
+/**
+ * Make an easel; `changed({done, hidden})` is called while one draws, with done: true at the end of each stroke, and
+ * hidden: true where what is hidden has changed and the ink has not; `chosen()` where one takes another tool.
+ */
+export function easel({ width, height, channels = 1, dark = true, mask = false, changed, chosen }) {
   const scale = Math.max(1, Math.floor(SIDE / Math.max(width, height)));
   const canvas = h("canvas", { width: width * scale, height: height * scale, tabindex: 0, role: "application", class: "easel-ink",
     "aria-label": "Easel. Draw with the pointer; or: arrow keys move the pen, space puts it down and lifts it, U takes the last stroke back." });
@@ -132,11 +136,12 @@ export function easel({ width, height, channels = 1, dark = true, mask = false, 
   function undo() {
     const before = undos.pop();
     if (!before) return say("Nothing to take back");
+    const was = canvas.toDataURL();
     ink.putImageData(before.pixels, 0, 0);
     missing.set(before.missing);
     [named, empty] = [before.named, before.empty];
     hatch();
-    changed?.({ done: true, hidden: false });
+    changed?.({ done: true, hidden: was === canvas.toDataURL(), undone: true });
   }
 
   function part(name) {
@@ -152,7 +157,7 @@ export function easel({ width, height, channels = 1, dark = true, mask = false, 
 
   const tools = { pen: "Pen", eraser: "Eraser", ...(mask ? { hide: "Hide a part" } : {}) };
   const buttons = Object.entries(tools).map(([name, words]) =>
-    h("button", { type: "button", class: "quiet", "aria-pressed": String(name === tool), onclick: () => take(name) }, words));
+    h("button", { type: "button", class: "quiet", "aria-pressed": String(name === tool), onclick: () => { take(name); chosen?.(); } }, words));
   function take(name) {
     tool = name;
     buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(Object.keys(tools)[i] === name)));
@@ -168,6 +173,8 @@ export function easel({ width, height, channels = 1, dark = true, mask = false, 
 
   return {
     element, canvas, undo, part,
+    get tool() { return tool; },
+    set tool(name) { if (name in tools) take(name); },
     get empty() { return empty; },
     get drawing() { return last !== null; },
     blob: () => new Promise((done) => canvas.toBlob(done, "image/png")),
@@ -186,6 +193,12 @@ export function easel({ width, height, channels = 1, dark = true, mask = false, 
     unhide() {
       missing.fill(0);
       named = null;
+      hatch();
+    },
+    /** Hide what was hidden once, see `mask`. */
+    cover({ digits, name }) {
+      missing.set([...digits].slice(0, missing.length).map(Number));
+      named = name;
       hatch();
     },
     /** Give what is hidden: by its name where it has one, else a digit for each pixel. */

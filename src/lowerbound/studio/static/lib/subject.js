@@ -1,6 +1,7 @@
 // The picture that a view is about: drawn, uploaded, pasted, dropped, or taken from the held-out images.
 //   const it = subject(run, easelInfo, {state, mask, changed: ({id, picture, notes}) => …, failed});
-// A drawing is kept for the session, so that a reload has it; a held-out image stands in the URL by its row.
+// A drawing is kept for the session as it was drawn, with what is hidden, so that a reload has it; a held-out image
+// stands in the URL by its row.
 
 import { remember } from "./address.js";
 import { newest, post, upload } from "./api.js";
@@ -14,9 +15,10 @@ export function subject(run, info, { state, signal, mask = false, changed, faile
   let source = { kind: "canvas" };
   const kept = session();
   const own = kept?.width === info.width && kept?.height === info.height && kept?.channels === info.channels ? kept : null;
-  const board = easel({ ...info, mask, changed: drawn });
+  let saved = own?.address ? { address: own.address, centre: own.centre, plain: own.plain } : null;
+  const board = easel({ ...info, mask, changed: drawn, chosen: keep });
   const notes = h("p", { class: "note", role: "status" });
-  const centre = h("input", { type: "checkbox", checked: own?.centre ?? info.digits, onchange: () => { keep(); take(); } });
+  const centre = h("input", { type: "checkbox", checked: own?.centre ?? info.digits, onchange: () => { source.plain = false; if (saved) saved.centre = centre.checked; keep(); take(); } });
   const invert = h("select", { onchange: () => take() },
     [["auto", "if it looks the other way round"], ["yes", "always"], ["no", "never"]].map(([value, name]) => h("option", { value }, name)));
   const inverted = h("label", { class: "choice", hidden: true }, "Swap dark and light", invert);
@@ -25,12 +27,17 @@ export function subject(run, info, { state, signal, mask = false, changed, faile
 
   const ask = newest(async () => {
     if (source.kind === "row") return post(`/api/runs/${run}/held`, { row: source.row });
-    if (source.kind === "file") return upload("/api/images", source.blob, { run, invert: invert.value, centre: centre.checked });
+    const centred = centre.checked && !source.plain;
+    if (source.kind === "settled") return upload("/api/images", source.blob, { run, invert: "no", centre: centred });
+    if (source.kind === "file") return upload("/api/images", source.blob, { run, invert: source.plain ? "no" : invert.value, centre: centred });
     return board.empty ? null : upload("/api/images", await board.blob(), { run, invert: "no", centre: centre.checked });
   }, async (found) => {
     fill(notes, found ? [found.label ? `A ${info.split} image of the class ${found.label}. ` : "", found.notes.join(" ")] : "");
     if (found && source.kind !== "canvas") await board.load(found.picture.sheet, { keep: false });
-    if (found && source.kind === "file") keep();
+    if (found && source.kind === "file") {
+      saved = { address: found.picture.sheet, centre: centre.checked, plain: true }; // as it was read: nothing is to be done to it again
+      keep();
+    }
     changed(found);
   }, (error) => {
     if (source.kind !== "canvas") source = { kind: "canvas" };
@@ -40,28 +47,33 @@ export function subject(run, info, { state, signal, mask = false, changed, faile
 
   async function drawn(what) {
     if (what.hidden) {
-      if (what.done) await settle();
+      if (what.done) {
+        await settle();
+        keep();
+      }
       hidden?.();
       return;
     }
     if (source.kind !== "canvas") {
+      if (source.kind !== "row" && !what.undone && !board.empty) centre.checked = false; // what is drawn over is centred already
       source = { kind: "canvas" };
       row.value = "";
       inverted.hidden = true;
       remember({ row: null });
     }
-    if (what.done) keep();
+    if (what.done) {
+      saved = board.empty ? null : { address: board.address(), centre: centre.checked };
+      keep();
+    }
     take();
     hidden?.();
   }
 
-  /** What is hidden is hidden of the image that the model sees: put that onto the easel. */
+  /** What is hidden is hidden of the image that the model sees: put that onto the easel. The drawing is kept as it was. */
   async function settle() {
     if (source.kind !== "canvas" || !centre.checked || board.empty) return;
-    const found = await upload("/api/images", await board.blob(), { run, invert: "no", centre: true });
-    await board.load(found.picture.sheet, { keep: false });
-    centre.checked = false;
-    keep();
+    saved = { address: board.address(), centre: true };
+    source = { kind: "settled", blob: await board.blob() };
     take();
   }
 
@@ -71,6 +83,7 @@ export function subject(run, info, { state, signal, mask = false, changed, faile
     inverted.hidden = true;
     remember({ row: source.row });
     board.unhide();
+    keep();
     take();
     hidden?.();
   }
@@ -89,10 +102,17 @@ export function subject(run, info, { state, signal, mask = false, changed, faile
   function keep() {
     const { width, height, channels } = info;
     try {
-      sessionStorage.setItem(KEPT, JSON.stringify(board.empty ? null : { width, height, channels, address: board.address(), centre: centre.checked }));
+      const of = source.kind === "row" ? source.row : null;
+      sessionStorage.setItem(KEPT, JSON.stringify({ width, height, channels, ...saved, of, hidden: board.mask(), tool: board.tool }));
     } catch {
       // a drawing too large for the browser's store is kept by nothing
     }
+  }
+
+  function unhide() {
+    board.unhide();
+    keep();
+    hidden?.();
   }
 
   const pictures = (list) => [...(list ?? [])].find((one) => one.type.startsWith("image/"));
@@ -118,12 +138,23 @@ export function subject(run, info, { state, signal, mask = false, changed, faile
 
   /** Begin with the row of the URL, or with what was drawn before. */
   async function start() {
-    if (state.row !== undefined && info.rows) return held(Number(state.row) || 0);
-    if (own) await board.load(own.address, { keep: false }).catch(() => {});
+    if (own?.tool) board.tool = own.tool;
+    if (state.row !== undefined && info.rows) held(Number(state.row) || 0);
+    else if (saved?.plain) source = { kind: "file", blob: pictureOf(saved.address), plain: true };
+    else if (saved) await board.load(saved.address, { keep: false }).catch(() => {});
+    if (mask && own?.hidden && own.of === (source.row ?? null)) {
+      board.cover(own.hidden);
+      await settle();
+      keep();
+    }
     take();
+    hidden?.();
   }
-  return { element, board, held, start, again: take, get row() { return source.kind === "row" ? source.row : null; } };
+  return { element, board, held, start, unhide, again: take, get row() { return source.kind === "row" ? source.row : null; } };
 }
+
+/** Give the file of a data address. */
+const pictureOf = (address) => new Blob([Uint8Array.from(atob(address.split(",")[1]), (letter) => letter.charCodeAt(0))]);
 
 function session() {
   try {

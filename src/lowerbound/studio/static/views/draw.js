@@ -134,7 +134,7 @@ function filling(run, info, it, current, signal) {
   return Object.assign(h("div", {},
     h("p", {}, "Hide a part of the picture: the model draws it from what it still sees. Five chains, so five answers; where they agree the rest of the picture decides it."),
     h("div", { class: "row" }, h("label", { class: "choice" }, "Hide the", part),
-      h("button", { type: "button", class: "quiet", onclick: () => { it.board.unhide(); changed(); } }, "Hide nothing"),
+      h("button", { type: "button", class: "quiet", onclick: () => it.unhide() }, "Hide nothing"),
       h("label", { class: "choice" }, "Steps", steps), start), told, out), { changed, forget: () => fill(out) });
 }
 
