@@ -2,7 +2,7 @@
 
 import { keep, kept, read } from "./lib/address.js";
 import { get, onConnection } from "./lib/api.js";
-import { fill, h } from "./lib/dom.js";
+import { fill, h, hush } from "./lib/dom.js";
 import { problem } from "./lib/parts.js";
 import compare from "./views/compare.js";
 import draw from "./views/draw.js";
@@ -38,6 +38,7 @@ async function show() {
   fill(document.getElementById("views"), Object.entries(MENU).map(([name, text]) =>
     h("a", { href: `#/${name}`, "aria-current": name === address.view ? "page" : undefined }, text)));
   fill(main);
+  hush();
   try {
     await view.show(main, address, leave.signal);
   } catch (error) {

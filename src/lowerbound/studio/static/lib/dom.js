@@ -19,9 +19,17 @@ export function fill(element, ...children) {
   return element;
 }
 
+let spoken = 0;
+
 /** Say something to a screen reader without moving anything. */
 export function say(text) {
   document.getElementById("said").textContent = text;
+  spoken = performance.now();
+}
+
+/** Take back what was said of a view that is left, but not what has just been said of the next. */
+export function hush() {
+  if (performance.now() - spoken > 1000) document.getElementById("said").textContent = "";
 }
 
 /** Write a number for people: a real minus (and none before 0.00), and a dash where there is none. */

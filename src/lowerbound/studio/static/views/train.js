@@ -70,9 +70,10 @@ function page(parts, state, signal) {
     const name = at === "train.epochs" ? "epochs" : at === "data" && !fields.own.hidden ? "own" : at;
     const told = many.wrong(at, words);
     for (const [one, element] of Object.entries(fields)) element.wrong(one === name ? words : null);
+    found.hidden = Boolean(words); // it tells of the last form that was right
     if (words) {
       if (found.querySelector(".busy")) fill(found);
-      fill(wrong, h("p", { class: "problem" }, words), told && !fields[name] ? h("p", { class: "note" }, `It is about ${at}, among the parts.`) : null);
+      fill(wrong, h("p", { class: "problem" }, said(words, fields[name])), told && !fields[name] ? h("p", { class: "note" }, `It is about ${at}, among the parts.`) : null);
       return;
     }
     fill(wrong);
@@ -189,6 +190,12 @@ function about({ recipe, data, parameters, steps, runs, likelihood, command: typ
     recipe.expect ? h("details", { class: "expect" }, h("summary", {}, "What to expect"), h("p", { class: "note" }, recipe.expect)) : null,
     command(typed),
   ];
+}
+
+/** Say what is wrong with a field by the name that the form gives it. */
+function said(words, element) {
+  const name = element?.querySelector("label").textContent;
+  return !name || words.toLowerCase().startsWith(name.toLowerCase()) ? words : `${name}: ${words.replace(/^[a-z]+: /, "")}`;
 }
 
 const row = (name, text) => [h("dt", {}, name), h("dd", {}, text)];
