@@ -1,6 +1,6 @@
 """The studio: from a request to decode to its answer, and from a pointer's move to the pixels that follow it.
 
-.venv-bench/bin/python benchmarks/studio.py decode      # two minutes; the browser's part needs playwright and chromium
+python benchmarks/studio.py decode      # two minutes; the browser's part needs playwright and chromium
 """
 
 import http.client

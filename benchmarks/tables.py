@@ -245,6 +245,29 @@ def bracket(found: Result) -> str:
     return table([*head, "importance sampling", "seconds an image"], rows)
 
 
+def decode(found: Result) -> str:
+    """Milliseconds from a request, and from a pointer's move."""
+    rows = [
+        [what, f"{part['median']:.1f}", f"{part['p95']:.1f}", str(part["count"])]
+        for what, part in found["milliseconds"].items()
+    ]
+    return table(["milliseconds", "median", "95th percentile", "of"], rows)
+
+
+def history(found: Result) -> str:
+    """Seconds to open a long history."""
+    rows = [[what, cell(part)] for what, part in found["seconds"].items()]
+    size = f"{found['records']:,} records, {found['bytes'] / 1e6:.0f} MB; {found['rows shown']:,} rows are shown"
+    return table(["seconds, median (least–most)", size], rows)
+
+
+def alternated(found: Result) -> str:
+    """Seconds of a training's steps in two ways, and their ratio."""
+    rows = [[way, cell(part)] for way, part in found["seconds of the steps"].items()]
+    rows += [[name, cell(part)] for name, part in found.items() if " over " in name]
+    return table([f"`lowerbound {found['command']}`", "seconds of all steps; ratio round by round"], rows)
+
+
 WRITERS: dict[str, Callable[[Result], str]] = {
     "throughput": throughput,
     "quality-mlp": quality,
@@ -264,6 +287,10 @@ WRITERS: dict[str, Callable[[Result], str]] = {
     "bracket": bracket,
     "coverage": coverage,
     "anomaly": anomaly,
+    "studio-decode": decode,
+    "watching-history": history,
+    "watching-page": alternated,
+    "watching-frames": alternated,
 }
 
 

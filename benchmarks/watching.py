@@ -1,8 +1,8 @@
 """Watching a training: how soon a long history is open, and what frames and an open page cost the training.
 
-.venv-bench/bin/python benchmarks/watching.py history    # a minute; needs playwright and chromium
-.venv-bench/bin/python benchmarks/watching.py page       # ten minutes; the same
-.venv-bench/bin/python benchmarks/watching.py frames     # ten minutes
+python benchmarks/watching.py history    # a minute; needs playwright and chromium
+python benchmarks/watching.py page       # ten minutes; the same
+python benchmarks/watching.py frames     # ten minutes
 """
 
 import json
