@@ -268,6 +268,31 @@ def alternated(found: Result) -> str:
     return table([f"`lowerbound {found['command']}`", "seconds of all steps; ratio round by round"], rows)
 
 
+def diagnosis(found: Result) -> str:
+    """Each run's findings and prior gain beside what refitting the prior does to its samples."""
+    rows = []
+    for run in found["runs"]:
+        gain, before, after = run["gain"], run["before"], run["after"]
+        ill = "prior that does not match the codes" in run["findings"]
+        others = [name for name in run["findings"] if not name.startswith(("prior that", "likelihood that"))]
+        rows.append(
+            [
+                f"{run['case']}, seed {run['seed']}",
+                f"{run['rate']:.1f}",
+                f"{gain['mixture']:.2f}, {gain['flow']:.2f}",
+                f"{max(gain.values()) / run['rate']:.1%}",
+                f"{before['told']:.3f} → {after['told']:.3f}",
+                f"{before['frechet']:.2f} → {after['frechet']:.2f}",
+                f"{after['frechet'] / before['frechet']:.2f}",
+                "yes" if ill else "",
+                ", ".join(others),
+            ]
+        )
+    head = ["trained as", "rate, nats", "gain by a mixture, a flow, nats", "largest, of the rate"]
+    told = ["samples told from reconstructions", "Fréchet distance of samples", "ratio"]
+    return table([*head, *told, f"prior found ill, by {found['threshold']:.0%}", "also found"], rows)
+
+
 WRITERS: dict[str, Callable[[Result], str]] = {
     "throughput": throughput,
     "quality-mlp": quality,
@@ -291,6 +316,7 @@ WRITERS: dict[str, Callable[[Result], str]] = {
     "watching-history": history,
     "watching-page": alternated,
     "watching-frames": alternated,
+    "diagnosis": diagnosis,
 }
 
 
