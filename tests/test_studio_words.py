@@ -25,7 +25,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     kept = [{name: value for name, value in row.items() if name != "kl_by_dim"} for row in history]
     (run / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
-    with Server(folder, 8841) as server, browser(viewport={"width": 1280, "height": 900}) as one:
+    with Server(folder, 0) as server, browser(viewport={"width": 1280, "height": 900}) as one:
         one.goto(server.start())
         one.locator("table.runs").wait_for()
         yield one

@@ -81,9 +81,7 @@ def _without_beta(shelved: Shelved) -> str | None:
         node = spec
         for name in path:
             node = node[name]
-        if (
-            isinstance(node[last], dict) and "end" in node[last]
-        ):  # a schedule ends at β: the rest is compared
+        if isinstance(node[last], dict) and "end" in node[last]:  # a schedule ends at β: the rest is compared
             node, last = node[last], "end"
         node[last] = None
     return json.dumps({name: value for name, value in spec.items() if name != "seed"}, sort_keys=True)
