@@ -26,11 +26,11 @@ function page(run, info, state, signal) {
   const scale = Math.max(1, Math.floor(112 / Math.max(info.width, info.height)));
   const one = (name) => images(name, { scale });
   const [given, back, samples] = [one("The picture as the model sees it"), one("Its reconstruction"), images("Eight samples of its posterior, decoded", { scale: Math.max(1, Math.floor(scale * 0.62)), columns: 4 })];
-  const bars = latents(info.point ? [SPREAD, MU] : [SPREAD, MU, SIGMA, RATES, RATE]);
+  const bars = latents(info.point ? [{ ...SPREAD, name: "from −4 to 4" }, { ...MU, name: "code" }] : [SPREAD, MU, SIGMA, RATES, RATE]);
   const [numbers, line, wrong, near, hint] = [h("div"), h("div"), h("div"), h("div"), h("p", {}, "Draw something, or take a picture: what the model sees in it appears here.")];
   const seen = h("div", { hidden: true },
     h("div", { class: "trio" }, picture(given, "as the model sees it", "seen"), picture(back, "reconstruction", "reconstruction"), info.point ? null : picture(samples, "samples z ~ q(z|x), decoded", "posterior-samples")),
-    numbers, h("h3", {}, "Its posterior, latent by latent"), bars, h("p", { class: "note" }, info.note), line);
+    numbers, h("h3", {}, info.point ? "Its code, latent by latent" : "Its posterior, latent by latent"), bars, h("p", { class: "note" }, info.note), line);
   const map = latentMap(run, { state: { plane: state.plane, zoom: state.zoom }, changed: ({ plane, zoom }) => remember({ plane, zoom }) });
   let [current, found, missed] = [null, null, 0];
 
@@ -149,7 +149,7 @@ function filled(found, info) {
   mean.draw(found.mean);
   return [
     h("div", { class: "trio" }, picture(seen, "given", "given"), picture(draws, "completions", "completions"), picture(mean, "mean", "completion-mean")),
-    found.acceptance === null ? null : h("p", { class: "note" }, `${number(100 * found.acceptance, 0)}% of the proposed steps were accepted: ${number(found.moves, 0)} moves of each chain. Few are usual, for a step must fit all that is seen; a chain needs some tens of moves to forget where it began.`),
+    found.acceptance === null ? null : h("p", { class: "note" }, `${number(100 * found.acceptance, 0)}% of the proposals were accepted: ${number(found.moves, 0)} moves of each chain. Few are usual, for a step must fit all that is seen; a chain needs some tens of moves to forget where it began.`),
     found.notes.map((note) => h("p", { class: "note" }, note)),
     same(found),
   ];
