@@ -130,7 +130,7 @@ function slide(set, { run, info, state, signal, current, again }) {
   }
   const element = [
     set.alike ? null : h("div", {}, h("p", { class: "note" }, "These runs are of the same data, but they differ in more than β: what changes from one to the next is not β's work alone, so no line joins them. A set that differs in β alone is trained by:"), command(set.command)),
-    !set.alike || runs.some(({ id }) => id === run) ? null : h("p", { class: "note" }, "Here are runs that differ from one another in β alone; with the run of this tour there are no such ones."),
+    !set.alike || runs.some(({ id }) => id === run) ? null : h("p", { class: "note" }, "These runs differ from one another in β alone; the run of this tour is not among them."),
     h("label", { class: "slider tour-beta" }, h("span", {}, "β"), input, output), told, wrong,
     h("div", { class: "trio" }, picture(given, "your picture", "x"), picture(back, "its reconstruction", "reconstruction"), picture(some, "samples of its posterior", "posterior-samples"), picture(fresh, "new samples", "samples")),
     numbers, chart, h("h3", {}, "What each dial says of your picture"), bars,
