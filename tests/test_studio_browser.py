@@ -150,6 +150,15 @@ def test_reload_keeps_the_view(page: Any) -> None:
     assert [float(value) for value in kept] == pytest.approx([float(value) for value in values], abs=0.06)
 
 
+def costs_of(page: Any, before: str) -> str:
+    """What the picture costs, once nothing is on its way and it is another than before."""
+    page.locator(".costs").wait_for()
+    page.wait_for_timeout(700)
+    until(lambda: page.locator(".costs").inner_text() != before)
+    found: str = page.locator(".costs").inner_text()
+    return found
+
+
 def test_a_digit_is_drawn_and_its_missing_part_filled_in(page: Any) -> None:
     tab(page, "Draw")
     easel = page.locator("canvas.easel-ink")
@@ -167,6 +176,16 @@ def test_a_digit_is_drawn_and_its_missing_part_filled_in(page: Any) -> None:
     page.get_by_role("img", name="Five completions").wait_for()
     page.get_by_text("of the proposals were accepted").wait_for()
     assert png_of(page, page.locator("figure", has_text="completions"))
+    page.get_by_label("Centre and scale").check()
+    before = costs_of(page, "")
+    page.reload()
+    costs = costs_of(page, "")
+    assert costs == before  # of the drawing, as it was drawn, with its option and what is hidden
+    assert page.get_by_label("Centre and scale").is_checked()
+    page.get_by_text("32 of 64 pixels are hidden").wait_for()
+    page.get_by_role("button", name="Any").click()
+    costs_of(page, costs)
+    assert page.get_by_role("img", name="Five completions").count() == 0
 
 
 def test_codes_and_report_are_taken_away(page: Any) -> None:
