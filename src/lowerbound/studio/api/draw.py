@@ -138,7 +138,7 @@ def _numbers(some: Tensor | None) -> Any:
 @post("/api/runs/{run}/impute", model=True)
 def filled(
     studio: Studio, run: Id, missing: Mask | Literal["left", "right", "top", "bottom", "centre"],
-    image: Id | None = None, row: Row | None = None, draws: Few = 5, steps: Chains = 1000, seed: Seed = 0,
+    image: Id | None = None, row: Row | None = None, draws: Few = 5, steps: Chains = 500, seed: Seed = 0,
 ) -> dict[str, Any]:  # fmt: skip
     """Draw the missing pixels of an image given the others, by the sampler of ``lowerbound impute``."""
     opened = studio.opened(run)

@@ -108,7 +108,7 @@ function filling(run, info, it, current, signal) {
   const start = h("button", { type: "button", disabled: true, onclick: go }, "Fill in");
   const part = h("select", { onchange: () => { if (part.value) it.board.part(part.value); } },
     Object.entries({ "": "a part …", ...HALVES }).map(([value, name]) => h("option", { value }, name)));
-  const steps = h("select", {}, [[100, "100, quick"], [1000, "1,000"], [2000, "2,000"]].map(([value, name]) => h("option", { value, selected: value === 1000 }, name)));
+  const steps = h("select", {}, [[100, "100, quick"], [500, "500"], [1000, "1,000"], [2000, "2,000"]].map(([value, name]) => h("option", { value, selected: value === 500 }, name)));
 
   function changed() {
     const mask = it.board.mask();
