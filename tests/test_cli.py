@@ -125,7 +125,7 @@ def test_seeds_and_their_spread(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert said is not None
         assert float(said[1].replace("−", "-")) == pytest.approx(statistics.mean(each), abs=0.005)
         assert float(said[2]) == pytest.approx(statistics.stdev(each), abs=0.005, rel=0)
-        assert len(said[2].lstrip("0.")) >= 3 or statistics.stdev(each) >= 0.1  # three digits of a small error
+        assert len(said[2].lstrip("0.")) >= 2 or statistics.stdev(each) >= 0.01  # two digits of a small error
     spread = json.loads((folder / "seeds.json").read_bytes())["spread"]
     assert spread["elbo"]["each"] == [run["elbo"] for run in runs]
 

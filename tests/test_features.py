@@ -44,7 +44,10 @@ def test_a_damaged_file_and_an_unknown_name_are_refused() -> None:
 @pytest.mark.parametrize(("name", "least"), [("mnist", 0.9875), ("fashion-mnist", 0.90)])
 def test_the_classifier_is_as_good_as_its_result_says(name: str, least: float) -> None:
     """On 2,000 test images: within 4 binomial deviations of the accuracy on all 10,000, and above a fixed bound."""
-    source = data.SOURCES[name]()
+    try:
+        source = data.SOURCES[name]()
+    except DataError as error:  # no mirror is reached, and the system's package is not there
+        pytest.skip(str(error))
     rows = torch.randperm(10_000, generator=torch.Generator().manual_seed(0))[:2000]
     x, labels = source.test.images()[rows], source.test.targets()
     assert labels is not None

@@ -1,5 +1,6 @@
 """The studio as a person uses it: in a real browser, with the mouse, from the first training to the last picture."""
 
+import itertools
 import json
 import shutil
 import socket
@@ -35,7 +36,7 @@ def server(folder: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def page(server: Server) -> Iterator[Any]:
-    """One browser for all: the tests below are the chapters of one visit."""
+    """A browser that was let in."""
     with browser(viewport={"width": 1280, "height": 900}, accept_downloads=True) as one:
         one.goto(server.start())
         yield one
@@ -76,7 +77,7 @@ def png_of(page: Any, figure: Any) -> bool:
     return path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def test_a_model_is_trained_from_the_form_and_watched(page: Any, folder: Path) -> None:
+def a_model_is_trained_from_the_form_and_watched(page: Any, folder: Path) -> None:
     page.get_by_role("link", name="Train", exact=True).click()
     page.get_by_label("Data", exact=True).select_option("digits")
     page.get_by_label("Epochs", exact=True).fill("12")
@@ -98,7 +99,7 @@ def test_a_model_is_trained_from_the_form_and_watched(page: Any, folder: Path) -
 DECODED = ".explore canvas.pixels"
 
 
-def test_a_slider_and_the_map_change_what_is_decoded(page: Any) -> None:
+def a_slider_and_the_map_change_what_is_decoded(page: Any) -> None:
     tab(page, "Explore")
     page.locator(DECODED).wait_for()
     slider = page.locator(".latents input[type=range]").first
@@ -119,7 +120,7 @@ def test_a_slider_and_the_map_change_what_is_decoded(page: Any) -> None:
         moved = other(page, DECODED, moved)
 
 
-def test_two_anchors_make_a_way_that_plays(page: Any) -> None:
+def two_anchors_make_a_way_that_plays(page: Any) -> None:
     stage = page.locator(".map-stage")
     for x, y in ((0.35, 0.35), (0.65, 0.7)):
         box = stage.bounding_box()
@@ -138,7 +139,7 @@ def test_two_anchors_make_a_way_that_plays(page: Any) -> None:
     assert png_of(page, page.locator(".explore figure").first)
 
 
-def test_reload_keeps_the_view(page: Any) -> None:
+def reload_keeps_the_view(page: Any) -> None:
     until(lambda: "anchors=" in here(page))
     page.wait_for_timeout(500)  # the newest place comes into the URL once one rests
     address, values = here(page), page.eval_on_selector_all(".latents input", "all => all.map(one => one.value)")
@@ -159,7 +160,7 @@ def costs_of(page: Any, before: str) -> str:
     return found
 
 
-def test_a_digit_is_drawn_and_its_missing_part_filled_in(page: Any) -> None:
+def a_digit_is_drawn_and_its_missing_part_filled_in(page: Any) -> None:
     tab(page, "Draw")
     easel = page.locator("canvas.easel-ink")
     easel.wait_for()
@@ -188,7 +189,7 @@ def test_a_digit_is_drawn_and_its_missing_part_filled_in(page: Any) -> None:
     assert page.get_by_role("img", name="Five completions").count() == 0
 
 
-def test_codes_and_report_are_taken_away(page: Any) -> None:
+def codes_and_report_are_taken_away(page: Any) -> None:
     page.locator("details.take summary").click()
     codes = downloaded(page, page.get_by_role("button", name="The codes of the test split, as CSV").click)
     head, *rows = codes.read_text().splitlines()
@@ -203,7 +204,7 @@ def test_codes_and_report_are_taken_away(page: Any) -> None:
     page.keyboard.press("Escape")
 
 
-def test_the_studio_ends_and_comes_back_and_trainings_go_on(page: Any, server: Server, folder: Path) -> None:
+def the_studio_ends_and_comes_back_and_trainings_go_on(page: Any, server: Server, folder: Path) -> None:
     page.get_by_role("link", name="Train", exact=True).click()
     page.get_by_label("Data", exact=True).select_option("digits")
     page.get_by_label("Epochs", exact=True).fill("40")
@@ -251,7 +252,7 @@ def runs_of(page: Any) -> dict[str, str]:
     return dict(page.evaluate(script))
 
 
-def test_hostile_names_are_text(page: Any, folder: Path) -> None:
+def hostile_names_are_text(page: Any, folder: Path) -> None:
     """Names of runs and classes, recipes and errors with markup in them are shown, and nothing of them runs."""
     for name in HOSTILE:
         shutil.copytree(folder / "first", folder / name.replace("/", "∕"))
@@ -281,9 +282,7 @@ def test_hostile_names_are_text(page: Any, folder: Path) -> None:
 SERIOUS = ("serious", "critical")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_every_view_is_readable_by_everyone(page: Any, scheme: str, width: int) -> None:
+def every_view_is_readable_by_everyone(page: Any, scheme: str, width: int) -> None:
     """axe-core finds no serious problem, and nothing is wider than the screen."""
     from axe_playwright_python.sync_playwright import Axe
 
@@ -297,3 +296,17 @@ def test_every_view_is_readable_by_everyone(page: Any, scheme: str, width: int) 
         assert wide <= 0, f"{view} is {wide} pixels wider than a screen of {width}"
         found = [one for one in Axe().run(page).response["violations"] if one["impact"] in SERIOUS]
         assert [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found] == [], view
+
+
+def test_one_visit_from_the_first_training_to_the_last_picture(page: Any, server: Server, folder: Path) -> None:
+    """The chapters above, one after the other: each goes on where the one before has left the page and the runs."""
+    a_model_is_trained_from_the_form_and_watched(page, folder)
+    a_slider_and_the_map_change_what_is_decoded(page)
+    two_anchors_make_a_way_that_plays(page)
+    reload_keeps_the_view(page)
+    a_digit_is_drawn_and_its_missing_part_filled_in(page)
+    codes_and_report_are_taken_away(page)
+    the_studio_ends_and_comes_back_and_trainings_go_on(page, server, folder)
+    hostile_names_are_text(page, folder)
+    for scheme, width in itertools.product(("light", "dark"), (1280, 390)):
+        every_view_is_readable_by_everyone(page, scheme, width)

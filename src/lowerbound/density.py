@@ -122,7 +122,7 @@ def smoothed(
     Example:
         >>> grid = grid_over((-6.0, 6.0, -6.0, 6.0), 24)
         >>> *_, (n, p) = smoothed(torch.randn(10_000, 2), grid, (0.2, 0.2))
-        >>> n, round(float(p.sum()) * grid.area, 3)
+        >>> n, round(float(p.sum()) * grid.area, 2)
         (10000, 1.0)
     """
     total = torch.zeros(len(grid.y), len(grid.x), dtype=torch.float64)
