@@ -4,7 +4,7 @@
 //   it.mask() → {name, digits, count} or null, it.cover(digits, name), it.tool
 
 import { h, say } from "./dom.js";
-import { slider } from "./parts.js";
+import { loaded, slider } from "./parts.js";
 
 const SIDE = 280; // pixels that the longer side has about
 const UNDOS = 20;
@@ -181,9 +181,7 @@ export function easel({ width, height, channels = 1, dark = true, mask = false, 
     address: () => canvas.toDataURL("image/png"),
     /** Show a picture, a data address, in place of what is there. */
     async load(address, { keep = true } = {}) {
-      const picture = new Image();
-      picture.src = address;
-      await picture.decode();
+      const picture = await loaded(address);
       if (keep) remember();
       ink.imageSmoothingEnabled = false;
       ink.drawImage(picture, 0, 0, canvas.width, canvas.height);

@@ -53,9 +53,7 @@ export function images(alt, { scale = 4, gap = 1, columns } = {}) {
   let latest = 0;
   canvas.draw = async (sheet, across = columns) => {
     const turn = ++latest;
-    const picture = new Image();
-    picture.src = sheet.sheet;
-    await picture.decode();
+    const picture = await loaded(sheet.sheet);
     if (turn !== latest) return; // a newer one came first
     const over = across ?? sheet.columns;
     const [w, tall] = [sheet.width, sheet.height];
@@ -71,6 +69,13 @@ export function images(alt, { scale = 4, gap = 1, columns } = {}) {
   };
   canvas.blob = () => new Promise((done) => canvas.toBlob(done, "image/png"));
   return canvas;
+}
+
+/** Load a picture by its data address: as a bitmap, which waits for no frame as an <img> does. */
+export function loaded(address) {
+  const [head, data] = address.split(",");
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  return createImageBitmap(new Blob([bytes], { type: head.slice(5, head.indexOf(";")) }));
 }
 
 /** A figure around a canvas (or an element with `blob()`), with a button that saves it as PNG. */

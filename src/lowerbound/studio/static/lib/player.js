@@ -1,8 +1,8 @@
 // An animation of the images of a sheet: play and pause, pace, what happens at the end, and a slider through it.
 
 import { h } from "./dom.js";
-import { choice } from "./parts.js";
-import { loaded, put } from "./tiles.js";
+import { choice, loaded } from "./parts.js";
+import { put } from "./tiles.js";
 
 const ENDS = { loops: "again and again", back: "there and back", once: "once" };
 const quiet = matchMedia("(prefers-reduced-motion: reduce)");

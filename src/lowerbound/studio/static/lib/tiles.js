@@ -1,7 +1,7 @@
 // A row or grid of small pictures, each a button: by pointer, or by the arrow keys as one stop of the tab key.
 
 import { fill, h, number } from "./dom.js";
-import { images } from "./parts.js";
+import { images, loaded } from "./parts.js";
 
 /**
  * Make tiles. `draw(found, words)` shows a sheet (see pictures.shown) or, of vectors, {count, numbers}; `words(i)` gives
@@ -54,14 +54,6 @@ export function tiles(label, { size = 56, pick } = {}) {
 /** Write a vector for people. */
 export const numbers = (values) =>
   values.slice(0, 8).map((value) => number(value)).join(", ") + (values.length > 8 ? ", …" : "");
-
-/** Load a picture by its address. */
-export async function loaded(address) {
-  const picture = new Image();
-  picture.src = address;
-  await picture.decode();
-  return picture;
-}
 
 /** Draw one image of a sheet on a canvas. */
 export function put(canvas, found, picture, i) {

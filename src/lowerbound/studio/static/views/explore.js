@@ -50,9 +50,9 @@ function page({ state }, { run, model, z }, signal) {
   const anchors = way(run, model, at, state, drawn, signal);
   signal.addEventListener("abort", () => map?.close());
   const kept = settled(() => remember({ z: toText(at.z), row: at.row }), 200, signal);
-  at.on((z) => {
+  show.element.addEventListener("decoded", () => map?.here(at.z)); // after the picture, which must not wait for it
+  at.on(() => {
     show.now();
-    map?.here(z);
     kept();
   });
   show.now();

@@ -4,9 +4,9 @@ import { remember } from "../../lib/address.js";
 import { file, newest, post } from "../../lib/api.js";
 import { anchorsFromText, anchorsToText } from "../../lib/codes.js";
 import { fill, h, save, say } from "../../lib/dom.js";
-import { choice, command, picture, problem } from "../../lib/parts.js";
+import { choice, command, loaded, picture, problem } from "../../lib/parts.js";
 import { player } from "../../lib/player.js";
-import { loaded, numbers, put, tiles } from "../../lib/tiles.js";
+import { numbers, put, tiles } from "../../lib/tiles.js";
 
 const KINDS = { spherical: "spherical", linear: "linear" };
 const MOST = 16;
