@@ -23,7 +23,7 @@ from studio import PROGRAM, asked, connection, studio
 RECORDS = 1_000_000
 EVERY = 430  # steps between validations: an epoch of MNIST
 ROUNDS = 3
-SHORT = ("train", "--epochs", "0.3", "--set", "train.log=10")
+SHORT = ("train", "--epochs", "1")
 
 
 def long_history(folder: Path) -> None:
@@ -51,8 +51,8 @@ def long_history(folder: Path) -> None:
 
 
 @contextmanager
-def page(link: str) -> Iterator[tuple[Any, str]]:
-    """Open the studio in chromium; gives the page and the name of its first run."""
+def page(link: str) -> Iterator[Any]:
+    """Open the studio in chromium."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as tool:
@@ -60,9 +60,15 @@ def page(link: str) -> Iterator[tuple[Any, str]]:
         found = browser.new_page(viewport={"width": 1280, "height": 900})
         found.goto(link)
         found.wait_for_selector("h1")
-        run = found.evaluate("fetch('/api/runs').then((answer) => answer.json())")["runs"][0]["id"]
-        yield found, run
+        yield found
         browser.close()
+
+
+def first(found: Any) -> str:
+    """Wait for the first run of the studio's folder; gives its name."""
+    while not (runs := found.evaluate("fetch('/api/runs').then((answer) => answer.json())")["runs"]):
+        found.wait_for_timeout(50)
+    return str(runs[0]["id"])
 
 
 def watched(found: Any, run: str) -> float:
@@ -86,8 +92,8 @@ def history() -> None:
                 rows = len(asked(line, headers, f"/api/runs/{run}/history")["rows"])
                 answers.append(time.perf_counter() - begun)
         for _ in range(ROUNDS):
-            with studio(Path(name)) as link, page(link) as (found, run):
-                pages.append(watched(found, run))
+            with studio(Path(name)) as link, page(link) as found:
+                pages.append(watched(found, first(found)))
     seconds = {"answer": spread(answers), "page to its first curve": spread(pages)}
     save("watching-history", {"records": RECORDS, "bytes": size, "rows shown": rows, "seconds": seconds})
 
@@ -104,14 +110,16 @@ def trained(folder: Path, *settings: str, meanwhile: Callable[[Path], None] | No
     return float(sum(row["seconds"] for row in rows))
 
 
-def watching(folder: Path) -> None:
-    """Keep a studio and a page open on a training until it is done."""
-    while not (folder / "run" / "spec.json").exists():
-        time.sleep(0.05)
-    with studio(folder) as link, page(link) as (found, run):
-        watched(found, run)
+def watching(folder: Path) -> float:
+    """Train in a folder that a studio and a page were opened on before, and let the page watch it to its end."""
+
+    def watch(folder: Path) -> None:
+        watched(found, first(found))
         while not (folder / "run" / "metrics.json").exists():
             found.wait_for_timeout(200)
+
+    with studio(folder) as link, page(link) as found:
+        return trained(folder, meanwhile=watch)
 
 
 def alternated(name: str, ways: dict[str, Callable[[Path], float]]) -> None:
@@ -130,7 +138,7 @@ def alternated(name: str, ways: dict[str, Callable[[Path], float]]) -> None:
 
 def open_page() -> None:
     """Compare a training that is watched with one that is not."""
-    alternated("watching-page", {"watched": lambda f: trained(f, meanwhile=watching), "alone": trained})
+    alternated("watching-page", {"watched": watching, "alone": trained})
 
 
 def frames() -> None:

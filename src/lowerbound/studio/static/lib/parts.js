@@ -71,11 +71,19 @@ export function images(alt, { scale = 4, gap = 1, columns } = {}) {
   return canvas;
 }
 
-/** Load a picture by its data address: as a bitmap, which waits for no frame as an <img> does. */
-export function loaded(address) {
+/** Load a picture: of a data address as a bitmap, which waits for no frame as an <img> does. */
+export async function loaded(address) {
+  if (address.startsWith("data:")) return createImageBitmap(blobOf(address));
+  const picture = new Image();
+  picture.src = address;
+  await picture.decode();
+  return picture;
+}
+
+function blobOf(address) {
   const [head, data] = address.split(",");
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-  return createImageBitmap(new Blob([bytes], { type: head.slice(5, head.indexOf(";")) }));
+  return new Blob([bytes], { type: head.slice(5, head.indexOf(";")) });
 }
 
 /** A figure around a canvas (or an element with `blob()`), with a button that saves it as PNG. */

@@ -14,7 +14,7 @@ import { now } from "./watch/now.js";
 
 const POINTS = 1000;
 const MOST = 3 * POINTS; // rows, after which the history is thinned anew by the server
-const PACE = 400; // milliseconds between two drawings
+const PACE = 650; // milliseconds between two drawings
 const LOOK = 2000; // and between two looks at the run's progress
 
 export default {

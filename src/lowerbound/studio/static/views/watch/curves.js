@@ -28,7 +28,7 @@ export function curves() {
   const map = h("div", { class: "curve tall" });
   const none = h("p", { class: "note" });
   const holder = h("div", { class: "curves" }, element, folded);
-  let last = null;
+  let [last, before] = [null, ""];
 
   function plot(spec, into, course, view) {
     const series = seriesOf(spec, course, view);
@@ -44,12 +44,15 @@ export function curves() {
 
   function draw(course, view) {
     last = [course, view];
+    latents(course, view);
+    const now = JSON.stringify([course.rows.length, course.rows[0]?.step, course.rows.at(-1)?.step, view, folded.open]);
+    if (now === before) return; // a frame came, and no row: a training should not pay for the same curves again
+    before = now;
     for (const spec of MAIN) plot(spec, element, course, view);
     if (folded.open) {
       const others = course.names().filter((name) => !KNOWN.includes(name) && !PASSED.includes(name));
       for (const spec of [...FOLDED, ...others.map((name) => ({ title: name, names: [name], unit: "" }))]) plot(spec, more, course, view);
     }
-    latents(course, view);
   }
 
   function latents(course, view) {
