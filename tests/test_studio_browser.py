@@ -80,7 +80,7 @@ def png_of(page: Any, figure: Any) -> bool:
 def a_model_is_trained_from_the_form_and_watched(page: Any, folder: Path) -> None:
     page.get_by_role("link", name="Train", exact=True).click()
     page.get_by_label("Data", exact=True).select_option("digits")
-    page.get_by_label("Epochs", exact=True).fill("12")
+    page.get_by_label("Epochs", exact=True).fill("40")
     page.get_by_label("Latents", exact=True).fill("4")
     page.get_by_label("Name", exact=True).fill("first")
     page.get_by_text("lowerbound train digits").first.wait_for()

@@ -47,7 +47,7 @@ export function curves() {
     latents(course, view);
     const now = JSON.stringify([course.rows.length, course.rows[0]?.step, course.rows.at(-1)?.step, view, folded.open]);
     if (now === before) return; // a frame came, and no row: a training should not pay for the same curves again
-    before = now;
+    before = holder.isConnected ? now : ""; // what is not on the page yet was not drawn
     for (const spec of MAIN) plot(spec, element, course, view);
     if (folded.open) {
       const others = course.names().filter((name) => !KNOWN.includes(name) && !PASSED.includes(name));
