@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: processes of tests share the cores
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -10,6 +12,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import jaxtyping
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from starlette.testclient import TestClient
 
 jaxtyping.install_import_hook("lowerbound", "typecheck.check")
 
@@ -22,3 +27,12 @@ def _quiet_generators() -> Iterator[None]:
     yield
     torch.use_deterministic_algorithms(False)  # both are the whole process's: `lowerbound.tune` sets them
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path) -> Iterator["TestClient"]:
+    """A browser at the studio of a module's own folder of runs."""
+    from studiopage import visitor  # here, since most tests need no studio
+
+    with visitor(folder) as client:
+        yield client

@@ -42,6 +42,14 @@ def trained(factory: pytest.TempPathFactory, name: str, out: Path) -> Path:
     return Path(shutil.copytree(kept, out))
 
 
+def shelf(factory: pytest.TempPathFactory, folder: str = "runs", **named: str) -> Path:
+    """A new folder with copies of some of RUNS, each under a name of its own."""
+    place = factory.mktemp(folder)
+    for name, kept in named.items():
+        trained(factory, kept, place / name)
+    return place
+
+
 @contextmanager
 def visitor(folder: Path) -> Iterator[TestClient]:
     """A browser that was let in to the studio of a folder."""

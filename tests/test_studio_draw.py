@@ -3,7 +3,6 @@
 import io
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +25,12 @@ from lowerbound.studio.uploads import Uploads
 from lowerbound.tasks.drawn import Drawn, drawn
 from lowerbound.vae import VAE
 from lowerbound.walk import noise, seen, walk
-from studiopage import id_of, trained, visitor
+from studiopage import id_of, shelf, visitor
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    for name, beta in (("weak", 0.1), ("strong", 4)):
-        trained(tmp_path_factory, name, folder / f"digits-{beta}")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def client(folder: Path) -> Iterator[TestClient]:
-    with visitor(folder) as client:
-        yield client
+    return shelf(tmp_path_factory, **{"digits-0.1": "weak", "digits-4": "strong"})
 
 
 @pytest.fixture(scope="module")

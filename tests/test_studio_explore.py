@@ -7,7 +7,6 @@ import json
 import shlex
 import shutil
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +23,12 @@ from lowerbound.metrics.aggregate import FLOOR
 from lowerbound.studio.app import application
 from lowerbound.studio.command import bound
 from lowerbound.studio.state import Studio
-from studiopage import id_of, trained, visitor
+from studiopage import id_of, shelf, visitor
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("my runs")
-    trained(tmp_path_factory, "weak", folder / "digits")
-    trained(tmp_path_factory, "moons", folder / "moons")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def client(folder: Path) -> Iterator[TestClient]:
-    with visitor(folder) as client:
-        yield client
+    return shelf(tmp_path_factory, "my runs", digits="weak", moons="moons")
 
 
 @pytest.fixture(scope="module")

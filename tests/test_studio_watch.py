@@ -3,7 +3,6 @@
 import io
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from lowerbound.data import Source
 from lowerbound.frames import moments
 from lowerbound.job import Job
 from lowerbound.studio.api import watch
-from studiopage import id_of, visitor
+from studiopage import id_of
 
 FAST = ("train.batch=16", "train.log=2", "train.epochs=6", "train.validate=10")
 NET = 'model.posterior.net={"kind": "mlp", "hidden": [16]}'
@@ -58,12 +57,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     trained(made(folder / "images"))
     return folder
-
-
-@pytest.fixture(scope="module")
-def client(folder: Path) -> Iterator[TestClient]:
-    with visitor(folder) as client:
-        yield client
 
 
 # the frames

@@ -89,7 +89,7 @@ class Job:
         Closing the iterator saves a checkpoint at that step; a training that diverges leaves the last one, and why it
         ended in diverged.json.
         """
-        every = self.plan.validate or math.ceil(len(self.source.train) / self.plan.batch)
+        every = self.plan.between(len(self.source.train))
         records = train(self.state, self.source, steps=self.total, batch=self.plan.batch, seed=self.run.spec["seed"])
         frames = Frames(self.run, self.source, self.total, self.plan.frames)
         self.clock = time.monotonic()

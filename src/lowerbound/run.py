@@ -381,8 +381,7 @@ def _written_pid(path: Path) -> int | None:
 def make_folder(out: Path | None, name: str) -> Path:
     """Make a new folder, by default ``runs/<name>-<8 random characters>``; raises UsageError where ``out`` is there."""
     if out is None:
-        letters = string.ascii_lowercase + string.digits
-        out = Path("runs") / f"{name}-{''.join(secrets.choice(letters) for _ in range(8))}"
+        out = Path("runs") / unlike(name)
     try:
         out.mkdir(parents=True)
     except (FileExistsError, NotADirectoryError):
@@ -392,6 +391,12 @@ def make_folder(out: Path | None, name: str) -> Path:
     except OSError as error:
         raise files.storage_error(out, error) from error
     return out
+
+
+def unlike(name: str) -> str:
+    """Give a name that no other run has: 8 random characters after it."""
+    letters = string.ascii_lowercase + string.digits
+    return f"{name}-{''.join(secrets.choice(letters) for _ in range(8))}"
 
 
 def environment() -> dict[str, Any]:

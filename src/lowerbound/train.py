@@ -75,6 +75,15 @@ class Plan:
         """
         return max(1, int(images * self.epochs) // self.batch)
 
+    def between(self, images: int) -> int:
+        """Say how many steps lie between two validations: an epoch, begun or whole, where nothing was said.
+
+        Example:
+            >>> Plan(batch=64).between(1000), Plan(validate=5).between(1000)
+            (16, 5)
+        """
+        return self.validate or math.ceil(images / self.batch)
+
     def factor(self, step: int, total: int) -> float:
         """Give the learning rate of a step as a fraction of ``lr``.
 

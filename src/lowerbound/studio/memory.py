@@ -1,16 +1,13 @@
 """One model in memory: that of the run which is looked at, until another is."""
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, final
+from typing import Any, final
 
 from lowerbound import checkpoint, gallery
 from lowerbound.run import WEIGHTS, Run
 from lowerbound.studio.atlas import Atlas
 from lowerbound.studio.shelf import Shelf
-
-T = TypeVar("T")
 
 
 @final
@@ -19,21 +16,14 @@ class Opened:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.kept: dict[Any, Any] = {}
-
-    def once(self, what: Any, make: Callable[[], T]) -> T:
-        """Give what was computed under a name, or compute it now; the newest few are kept."""
-        if what not in self.kept:
-            while len(self.kept) >= 8:
-                self.kept.pop(next(iter(self.kept)))
-            self.kept[what] = make()
-        found: T = self.kept[what]
-        return found
+        self._atlases: dict[str, Atlas] = {}
 
     def atlas(self, split: str | None = None) -> Atlas:
         """Give the maps, and the codes, of a split: of the held-out one that pictures show, unless another is named."""
         chosen = split or gallery.held_out(self.run)
-        return self.once(("atlas", chosen), lambda: Atlas(self.run, chosen))
+        if chosen not in self._atlases:
+            self._atlases[chosen] = Atlas(self.run, chosen)
+        return self._atlases[chosen]
 
 
 @final

@@ -7,9 +7,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from lowerbound.figures.sheet import pixels as pixels
-from lowerbound.figures.sheet import png as png
-from lowerbound.figures.sheet import sheet as sheet
+from lowerbound.figures.sheet import pixels, sheet
 
 GIF = 224  # pixels of an animation's longer side, to which smaller images are enlarged by a whole number
 

@@ -2,9 +2,7 @@
 
 import os
 import re
-import secrets
 import shlex
-import string
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +21,7 @@ from lowerbound.comparison.axis import axis
 from lowerbound.data import Source
 from lowerbound.errors import DataError, LowerboundError, UsageError
 from lowerbound.job import likelihood_note
-from lowerbound.run import program
+from lowerbound.run import program, unlike
 
 LARGEST = 1 << 28  # numbers of one tensor in a model that is tried out here
 FILES = 100_000  # of a folder that is read for the page
@@ -172,10 +170,9 @@ def new_name(form: Form, plan: dict[str, Any]) -> str:
     """Give the name of a run's directory: that of the form, or as ``lowerbound train`` makes one."""
     if form.name is not None:
         return form.name
-    letters = string.ascii_lowercase + string.digits
     over = "-over-beta" if form.range else ""
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{plan['data']['name']}-{plan['recipe']['name']}{over}").lstrip(".-")
-    return f"{plain[:80]}-{''.join(secrets.choice(letters) for _ in range(8))}"
+    return unlike(plain[:80])
 
 
 def field_of(error: LowerboundError) -> str | None:

@@ -22,6 +22,12 @@ def traversed(run: Run, z: list[float], latent: int, low: float, high: float, st
     return f"{begun(run, EXPLORE)}; x = explore.traverse(run.model, {code(z)}[0], [{latent}], {values})[0]"
 
 
+def walked(run: Run, anchors: list[list[float]], steps: int, kind: str) -> str:
+    """Walk from the first anchor through each to the last, and decode."""
+    z = f"z = torch.tensor({[[float(value) for value in row] for row in anchors]})"
+    return f"{begun(run, EXPLORE)}; {z}; x = explore.decode(run.model, explore.way(z, {steps}, {kind!r}))"
+
+
 def near(run: Run, z: list[float], number: int) -> str:
     """Find the held-out images whose codes are nearest to some latents."""
     codes = f"codes, labels = explore.embed(run.model, run.source.blocks({gallery.held_out(run)!r}))"

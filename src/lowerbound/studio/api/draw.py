@@ -13,7 +13,6 @@ from lowerbound.run import Run, program
 from lowerbound.studio import pictures, same, sets
 from lowerbound.studio.api.explore import is_point, named, room, rounded
 from lowerbound.studio.limits import Chains, Few, Id, Mask, Row, Seed, Strength
-from lowerbound.studio.memory import Opened
 from lowerbound.studio.route import RequestError, get, post
 from lowerbound.studio.state import Studio
 from lowerbound.tasks.drawn import Drawn, as_data, dark_ground, drawn, image_shape
@@ -77,14 +76,15 @@ def _row(run: Run, row: int) -> tuple[Float[Tensor, "C H W"], str | None]:
     return x[0], names[0] if names else None
 
 
-def _taken(studio: Studio, opened: Opened, image: str | None, row: int | None) -> Float[Tensor, "C H W"]:
-    """Give the image that is meant, as the model takes it."""
+def _taken(studio: Studio, run: str, image: str | None, row: int | None) -> tuple[Run, Float[Tensor, "C H W"]]:
+    """Give a run, and the image that is meant, as its model takes it."""
     if (image is None) == (row is None):
         raise RequestError("Give one image: image, one that was drawn or uploaded, or row, a held-out one.")
-    image_shape(opened.run)
+    found = studio.opened(run).run
+    image_shape(found)
     if image is not None:
-        return as_data(opened.run, studio.uploads.find(image).x)
-    return _row(opened.run, row or 0)[0]
+        return found, as_data(found, studio.uploads.find(image).x)
+    return found, _row(found, row or 0)[0]
 
 
 @post("/api/runs/{run}/posterior", model=True)
@@ -92,9 +92,7 @@ def posterior(
     studio: Studio, run: Id, image: Id | None = None, row: Row | None = None, seed: Seed = 0, number: Few = 8
 ) -> dict[str, Any]:
     """Tell what the model sees in an image: its posterior, what it decodes to, and what it costs in nats."""
-    opened = studio.opened(run)
-    found = opened.run
-    x = _taken(studio, opened, image, row)
+    found, x = _taken(studio, run, image, row)
     room(found, number)
     seen = walk.seen(found.model, x, samples=max(number, SAMPLES), seed=seed)
     return {
@@ -115,9 +113,7 @@ def walked(
     studio: Studio, run: Id, image: Id | None = None, row: Row | None = None, seed: Seed = 0, strength: Strength = 1.0
 ) -> dict[str, Any]:
     """Take an image through the model with the noise of a seed, and tell every quantity on its way."""
-    opened = studio.opened(run)
-    found = opened.run
-    x = _taken(studio, opened, image, row)
+    found, x = _taken(studio, run, image, row)
     eps = walk.noise(found.spec["latents"], seed, strength)
     step = walk.walk(found.model, x, eps)
     heat = step.heat
@@ -141,9 +137,7 @@ def filled(
     image: Id | None = None, row: Row | None = None, draws: Few = 5, steps: Chains = 500, seed: Seed = 0,
 ) -> dict[str, Any]:  # fmt: skip
     """Draw the missing pixels of an image given the others, by the sampler of ``lowerbound impute``."""
-    opened = studio.opened(run)
-    found = opened.run
-    x = _taken(studio, opened, image, row)
+    found, x = _taken(studio, run, image, row)
     room(found, draws)
     hidden = missing if missing in KINDS else _mask(missing, x)
     done = impute(found, x[None].cpu(), missing=hidden, images=[0], draws=draws, steps=steps, seed=seed)

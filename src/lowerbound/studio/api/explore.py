@@ -179,16 +179,10 @@ def _walked(run: Run, anchors: list[list[float]], steps: int, kind: Path) -> tup
 
 def _walk(run: Run, anchors: list[list[float]], rows: list[int | None], steps: int, kind: Path) -> str:
     """Write the command of a walk between two held-out images, or else the lines of Python."""
-    path = str(run.path)
     if _are_codes(run, anchors, rows):
         ends = f"--start {rows[0]} --end {rows[1]} --steps {steps} --kind {kind}"
-        return f"{program()} interpolate {shlex.quote(path)} {ends}"
-    z = ", ".join(f"[{', '.join(str(float(value)) for value in row)}]" for row in anchors)
-    return (
-        "import lowerbound, torch; from lowerbound import explore; "
-        f"run = lowerbound.load({path!r}); z = torch.tensor([{z}]); "
-        f"x = explore.decode(run.model, explore.way(z, {steps}, {kind!r}))"
-    )
+        return f"{program()} interpolate {shlex.quote(str(run.path))} {ends}"
+    return same.walked(run, anchors, steps, kind)
 
 
 def _are_codes(run: Run, anchors: list[list[float]], rows: list[int | None]) -> bool:

@@ -33,7 +33,7 @@ def history(
     path = studio.shelf.find(run).path
     with reading(path):
         plan, images, total = _plan(path)
-    every = plan.validate or math.ceil(images["train"] / plan.batch)
+    every = plan.between(images["train"])
     validations = range(every, total + 1, every * max(1, math.ceil(total / every / VALIDATIONS)))
     wanted = [step for step in (*validations, total) if (low or 0) <= step <= (high or total)]
     with reading(path):
