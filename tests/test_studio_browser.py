@@ -109,11 +109,17 @@ def a_slider_and_the_map_change_what_is_decoded(page: Any) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2, steps=5)
     page.mouse.up()
-    moved = other(page, DECODED, before)
+    other(page, DECODED, before)
     until(lambda: "z=" in here(page))
+    page.locator(".map-class").first.wait_for()
+    over = ".map-stage canvas:last-of-type"
+    page.wait_for_timeout(500)
+    cross = pixels(page, over)
+    slider.press("ArrowLeft")
+    other(page, over, cross)  # it follows the sliders
+    moved = pixels(page, DECODED)
     stage = page.locator(".map-stage")
     stage.scroll_into_view_if_needed()
-    page.locator(".map-class").first.wait_for()
     box = stage.bounding_box()
     for x, y in ((0.3, 0.4), (0.7, 0.6)):
         page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
@@ -129,11 +135,14 @@ def two_anchors_make_a_way_that_plays(page: Any) -> None:
         until(lambda before=before: page.locator(".anchors li").count() == before + 1)
     film = page.locator("canvas.film")
     film.wait_for()
+    play, pause = (page.get_by_role("button", name=name, exact=True) for name in ("Play", "Pause"))
+    pause.wait_for()  # a way plays once it is there
+    other(page, "canvas.film", pixels(page, "canvas.film"))
+    pause.click()
     before = pixels(page, "canvas.film")
-    if page.get_by_role("button", name="Play", exact=True).is_visible():
-        page.get_by_role("button", name="Play", exact=True).click()
+    play.click()
     other(page, "canvas.film", before)
-    page.get_by_role("button", name="Pause", exact=True).click()
+    pause.click()
     gif = downloaded(page, page.get_by_role("button", name="Save GIF").click)
     assert gif.read_bytes()[:6] == b"GIF89a"
     assert png_of(page, page.locator(".explore figure").first)

@@ -31,7 +31,8 @@ async function opened({ run, state }, signal) {
 
 function page({ state }, { run, model, z }, signal) {
   const at = place(z, state.row === undefined ? null : Number(state.row));
-  const show = decoded(run, model, at, signal);
+  // the cross on the map comes after the picture, which must not wait for it
+  const show = decoded(run, model, at, () => map?.here(at.z), signal);
   const row = model.picture ? traverse(run, model, at, state, signal) : null;
   const map = model.missing ? null : latentMap(run.id, {
     state, changed: remember,
@@ -50,7 +51,6 @@ function page({ state }, { run, model, z }, signal) {
   const anchors = way(run, model, at, state, drawn, signal);
   signal.addEventListener("abort", () => map?.close());
   const kept = settled(() => remember({ z: toText(at.z), row: at.row }), 200, signal);
-  show.element.addEventListener("decoded", () => map?.here(at.z)); // after the picture, which must not wait for it
   at.on(() => {
     show.now();
     kept();
@@ -64,8 +64,8 @@ function page({ state }, { run, model, z }, signal) {
   row, anchors, samples(run, model, at, state, signal), nearest(run, model, at, state, signal)];
 }
 
-/** What the place decodes to: always that of the newest place, or for a while of another one. */
-function decoded(run, model, at, signal) {
+/** What the place decodes to: always that of the newest place, or for a while of another one; `then` comes after each. */
+function decoded(run, model, at, then, signal) {
   const [wrong, same] = [h("div", {}), h("div", {})];
   const told = h("p", { class: "note value" });
   const scale = Math.max(1, Math.ceil(SIZE / Math.max(...model.shape.slice(-2))));
@@ -77,7 +77,11 @@ function decoded(run, model, at, signal) {
     fill(wrong);
     fill(same, command(found.command));
     await draw(found);
-  }, (error) => fill(wrong, problem(error)));
+    then();
+  }, (error) => {
+    fill(wrong, problem(error));
+    then();
+  });
   if (model.picture) readout(canvas, scale, told);
   const [mine, pointed] = ["z decodes to this", "The place under the pointer decodes to this"].map((what) => `${what}: the mean of p(x|z), from the ${model.note}.`);
   const words = h("span", {}, mine);
