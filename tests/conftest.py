@@ -23,7 +23,6 @@ torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", min(2, os.cpu_count(
 
 @pytest.fixture(autouse=True)
 def _quiet_generators() -> Iterator[None]:
-    torch.manual_seed(0)
     yield
     torch.use_deterministic_algorithms(False)  # both are the whole process's: `lowerbound.tune` sets them
     torch.set_flush_denormal(False)
