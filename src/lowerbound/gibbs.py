@@ -1,8 +1,8 @@
 """Missing pixels, drawn given those that were seen: Metropolis within Gibbs. Tensors in, tensors out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import final
+from typing import TypeVar, final
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,6 +15,8 @@ from lowerbound.errors import UsageError
 from lowerbound.vae import VAE, Model, evaluating
 
 ROWS = 500  # chains at a time
+T = TypeVar("T")
+Steps = Generator[tuple[int, int], None, T]  # gives how many steps are done, of how many; returns what came of them
 
 
 @final
@@ -85,15 +87,30 @@ def impute(
         >>> found.draws.shape, bool((found.mean[0, 1] - 4).abs() < 0.3)
         (torch.Size([5, 1, 2]), True)
     """
+    return finished(imputing(model, x, missing, draws=draws, steps=steps, warmup=warmup, seed=seed), progress)
+
+
+def imputing(
+    model: Model,
+    x: Float[Tensor, "N *X"],
+    missing: Bool[Tensor, "..."],
+    *,
+    draws: int = 5,
+    steps: int = 1000,
+    warmup: int = 50,
+    seed: int = 0,
+) -> Steps[Imputed]:
+    """Do what `impute` does, from step to step: between two of them the model can be used for something else."""
     vae = _possible(model, x, missing, draws, steps, warmup)
-    size, parts = max(1, ROWS // draws), []
-    with evaluating(model), torch.no_grad():
-        for start in range(0, len(x), size):
-            some = slice(start, start + size)
-            total, before = -(-len(x) // size) * (steps + warmup), start // size * (steps + warmup)
-            tell = (lambda t, b=before, n=total: progress(b + t, n)) if progress else None
-            chains = _Chains(vae, x[some], missing[some], draws, rng.seed_of(seed, "impute", start))
-            parts.append(chains.run(steps, warmup, tell))
+    size, parts, done = max(1, ROWS // draws), [], 0
+    total = -(-len(x) // size) * (steps + warmup)
+    for start in range(0, len(x), size):
+        some = slice(start, start + size)
+        chains = _Chains(vae, x[some], missing[some], draws, steps, warmup, rng.seed_of(seed, "impute", start))
+        for t in range(steps + warmup):
+            chains.move(t)
+            yield (done := done + 1), total
+        parts.append(chains.found())
     accepted = [part.acceptance for part in parts if part.acceptance is not None]
     return Imputed(
         torch.cat([part.draws for part in parts], 1),
@@ -101,6 +118,27 @@ def impute(
         torch.cat([part.mean for part in parts]),
         torch.cat(accepted) if accepted else None,
     )
+
+
+def finished(work: Steps[T], progress: Callable[[int, int], None] | None = None) -> T:
+    """Take all steps of a work, tell how many are done, and give what came of them.
+
+    Example:
+        >>> def steps():
+        ...     yield 1, 2
+        ...     return "done"
+        >>> finished(steps(), print)
+        1 2
+        'done'
+    """
+    while True:
+        try:
+            done, of = next(work)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+        if progress:
+            progress(done, of)
 
 
 def _possible(model: Model, x: Tensor, missing: Tensor, draws: int, steps: int, warmup: int) -> VAE:
@@ -134,32 +172,34 @@ def _possible(model: Model, x: Tensor, missing: Tensor, draws: int, steps: int, 
 class _Chains:
     """K chains for each of some images, all at once."""
 
-    def __init__(self, model: VAE, x: Tensor, missing: Tensor, draws: int, seed: int) -> None:
-        self.model, self.seed, self.shape = model, seed, (draws, len(x))
+    def __init__(self, model: VAE, x: Tensor, missing: Tensor, draws: int, steps: int, warmup: int, seed: int) -> None:
+        self.model, self.seed, self.shape, self.steps, self.warmup = model, seed, (draws, len(x)), steps, warmup
         self.missing = missing.repeat(draws, *[1] * (x.ndim - 1))
-        with rng.noise(seed, "begin"):
+        with evaluating(model), torch.no_grad(), rng.noise(seed, "begin"):
             self.z = model.prior().sample((1, draws * len(x)))
             self.px = _factorised(model.likelihood(self.z))
             seen = torch.where(missing, torch.zeros_like(x), x).repeat(draws, *[1] * (x.ndim - 1))
             self.x = self._filled(seen, self._drawn())
-        self.log_pz = model.prior().log_prob(self.z)
+            self.log_pz = model.prior().log_prob(self.z)
+        self.kept = max(1, (steps or warmup) // 2)
+        self.accepted, self.mean = 0.0 * self.log_pz[0], torch.zeros_like(self.x)
 
-    def run(self, steps: int, warmup: int, tell: Callable[[int], None] | None) -> Imputed:
-        """Take all steps, the uncorrected ones first."""
-        total, kept = warmup + steps, max(1, (steps or warmup) // 2)
-        accepted, mean = 0.0 * self.log_pz[0], torch.zeros_like(self.x)
-        for t in range(total):
-            with rng.noise(self.seed, "step", t):
-                took = self._step(corrected=t >= warmup)
-            accepted += took if t >= warmup else 0
-            mean = mean + self.px.mean[0] if t >= total - kept else mean
-            if tell:
-                tell(t + 1)
+    def move(self, t: int) -> None:
+        """Take step t, of which the first ones are not corrected."""
+        with evaluating(self.model), torch.no_grad(), rng.noise(self.seed, "step", t):
+            took = self._step(corrected=t >= self.warmup)
+            self.accepted += took if t >= self.warmup else 0
+            if t >= self.warmup + self.steps - self.kept:
+                self.mean += self.px.mean[0]
+
+    @torch.no_grad()
+    def found(self) -> Imputed:
+        """Give where the chains are, and what they have come by."""
         x, means, mean, missing = (
             part.unflatten(0, self.shape)
-            for part in (self.x, self._filled(self.x, self.px.mean), mean / kept, self.missing)
+            for part in (self.x, self._filled(self.x, self.px.mean), self.mean / self.kept, self.missing)
         )
-        share = (accepted / steps).unflatten(0, self.shape).mean(0) if steps else None
+        share = (self.accepted / self.steps).unflatten(0, self.shape).mean(0) if self.steps else None
         return Imputed(x, means, torch.where(missing[0], mean.mean(0), x[0]), share)
 
     def _step(self, *, corrected: bool) -> Tensor:

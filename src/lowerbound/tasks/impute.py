@@ -90,6 +90,24 @@ def impute(
     Raises UsageError or DataError where nothing is missing, or all of an image, where the mask is of another shape,
     and where the model cannot impute.
     """
+    work = imputing(
+        run, data, missing=missing, images=images, draws=draws, steps=steps, warmup=warmup, seed=seed
+    )  # fmt: skip
+    return gibbs.finished(work, lambda done, of: progress("imputing", done, of))
+
+
+def imputing(
+    run: Run,
+    data: Any = None,
+    *,
+    missing: str | np.ndarray | Tensor | None = None,
+    images: int | Sequence[int] = 6,
+    draws: int = 5,
+    steps: int = 1000,
+    warmup: int = 50,
+    seed: int = 0,
+) -> gibbs.Steps[Filled]:
+    """Do what `impute` does, from step to step of the chains."""
     part, holes = _with_holes(run, data)
     chosen = _chosen(part, images)
     device = next(run.model.parameters()).device
@@ -101,9 +119,8 @@ def impute(
         hidden if missing is None else hidden | mask(missing, tuple(x.shape[1:]), chosen, len(part), seed).to(device)
     )
     x = x.masked_fill(hidden, torch.nan)
-    found = gibbs.impute(
-        run.model, x, masked, draws=draws, steps=steps, warmup=warmup, seed=seed,
-        progress=lambda done, total: progress("imputing", done, total),
+    found = yield from gibbs.imputing(
+        run.model, x, masked, draws=draws, steps=steps, warmup=warmup, seed=seed
     )  # fmt: skip
     names = [part.titled(i) for i in chosen]
     return Filled(names, part.split.rows[chosen], x, masked, found, _notes(run, part, names, found, steps))
