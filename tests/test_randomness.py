@@ -1,5 +1,7 @@
 """Randomness is a pure function of (seed, purpose, position): batch sizes, other draws and stops change nothing."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,18 @@ def test_importing_the_package_changes_no_generator_and_loads_no_torch(tmp_path:
 
     code = "import sys, lowerbound, lowerbound.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
+
+
+def test_threads_have_noise_one_after_the_other() -> None:
+    def drawn(seed: int) -> torch.Tensor:
+        with rng.noise(seed, "threads"):
+            first = torch.rand(3)
+            time.sleep(0.01)  # the other thread has its turn now, if it can
+            return torch.cat([first, torch.rand(3)])
+
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(drawn, range(8)))
+    assert all(torch.equal(some, drawn(seed)) for seed, some in enumerate(together))
 
 
 @pytest.mark.parametrize("noise", [False, True])

@@ -6,6 +6,7 @@ draws in between change nothing.
 """
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 BLOCK = 64
+_TURN = threading.RLock()  # torch's generators are the whole process's: its threads have them one after the other
 
 
 def seed_of(seed: int, purpose: str, position: int = 0) -> int:
@@ -40,18 +42,19 @@ def noise(seed: int, purpose: str, position: int = 0) -> Iterator[None]:
         True
     """
     number = seed_of(seed, purpose, position)
-    device = torch.accelerator.current_accelerator(check_available=True)
-    if device is not None:
-        with torch.random.fork_rng(device_type=device.type):
-            torch.manual_seed(number)
+    with _TURN:
+        device = torch.accelerator.current_accelerator(check_available=True)
+        if device is not None:
+            with torch.random.fork_rng(device_type=device.type):
+                torch.manual_seed(number)
+                yield
+            return
+        before = torch.default_generator.get_state()  # what fork_rng does, without its look at each kind of device
+        torch.default_generator.manual_seed(number)
+        try:
             yield
-        return
-    before = torch.default_generator.get_state()  # what fork_rng does, without its look at each kind of device
-    torch.default_generator.manual_seed(number)
-    try:
-        yield
-    finally:
-        torch.default_generator.set_state(before)
+        finally:
+            torch.default_generator.set_state(before)
 
 
 def blockwise(
