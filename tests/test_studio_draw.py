@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from torch.distributions import Normal, kl_divergence
 
 import lowerbound
-from lowerbound import explore, likelihood, nets, posterior, prior
+from lowerbound import explore, gibbs, likelihood, nets, posterior, prior
 from lowerbound.data.images import centred
 from lowerbound.errors import LowerboundError, UsageError
 from lowerbound.oracle import Linear
@@ -246,10 +246,17 @@ def test_an_image_that_is_not_there_is_said(client: TestClient, run: str, asked:
     assert client.post(f"/api/runs/{run}/walk", json=asked).status_code in (400, 404)
 
 
+def filled(client: TestClient, run: str, **asked: Any) -> dict[str, Any]:
+    """Ask for missing pixels until they are there."""
+    while not (found := client.post(f"/api/runs/{run}/impute", json=asked).json())["ready"]:
+        assert 0 < found["done"] < found["of"]
+    return dict(found)
+
+
 def test_missing_pixels_are_filled_in_and_the_others_left(client: TestClient, run: str) -> None:
     ask = {"row": 2, "steps": 5, "draws": 3}
-    named = client.post(f"/api/runs/{run}/impute", json={**ask, "missing": "left"}).json()
-    painted = client.post(f"/api/runs/{run}/impute", json={**ask, "missing": "11110000" * 8}).json()
+    named = filled(client, run, **ask, missing="left")
+    painted = filled(client, run, **ask, missing="11110000" * 8)
     assert named["draws"] == painted["draws"]
     assert named["missing"] == 32
     assert named["draws"]["count"] == 3
@@ -260,14 +267,43 @@ def test_missing_pixels_are_filled_in_and_the_others_left(client: TestClient, ru
     torch.testing.assert_close(line["found"].found.acceptance, torch.tensor([painted["acceptance"]]), atol=1e-4, rtol=0)
     assert painted["moves"] == pytest.approx(5 * painted["acceptance"], abs=1e-3)
     drawing = client.post(f"/api/runs/{run}/held", json={"row": 2}).json()["id"]
-    own = client.post(
-        f"/api/runs/{run}/impute", json={"image": drawing, "steps": 5, "draws": 3, "missing": "left"}
-    ).json()
+    own = filled(client, run, image=drawing, steps=5, draws=3, missing="left")
     assert "x is your picture" in own["given"]
     again = ran(own["command"], x=line["x"])["found"].found
     torch.testing.assert_close(again.acceptance, torch.tensor([own["acceptance"]]), atol=1e-4, rtol=0)
     for wrong in ("1" * 63, "0" * 64, "1" * 64, "elsewhere"):
         assert client.post(f"/api/runs/{run}/impute", json={**ask, "missing": wrong}).status_code == 400
+
+
+def test_while_pixels_are_filled_in_others_are_answered(client: TestClient, run: str) -> None:
+    ask = {"row": 2, "steps": 2000, "draws": 64, "missing": "left"}
+    turns = []
+    for _ in range(3):
+        turns.append(client.post(f"/api/runs/{run}/impute", json=ask).json())
+        assert client.post(f"/api/runs/{run}/decode", json={"z": [[0.0, 0.0, 0.0]]}).json()["count"] == 1
+    assert 0 < turns[0]["done"] < turns[1]["done"] < turns[2]["done"] < turns[2]["of"] == 2050
+    # whoever asks no more has stopped it: another work has the model for itself
+    assert filled(client, run, row=3, steps=5, missing="top")["draws"]["count"] == 5
+    again = client.post(f"/api/runs/{run}/impute", json=ask).json()
+    assert again["ready"] or again["done"] > turns[2]["done"]  # and goes on where it was
+
+
+def test_chains_in_turns_are_the_chains_at_once() -> None:
+    model, x = gaussian(), torch.linspace(0, 1, 16).double().view(1, 1, 4, 4)
+    missing = torch.zeros_like(x, dtype=torch.bool)
+    missing[..., :2] = True
+    seen = []
+
+    def between(done: int, of: int) -> None:
+        seen.append((done, of))
+        model.train().sample(3, seed=done)
+        torch.rand(5)
+
+    found = gibbs.finished(gibbs.imputing(model, x, missing, steps=6, warmup=2, seed=1), between)
+    whole = gibbs.impute(model, x, missing, steps=6, warmup=2, seed=1)
+    assert seen == [(i + 1, 8) for i in range(8)]
+    assert torch.equal(found.draws, whole.draws)
+    assert torch.equal(found.mean, whole.mean)
 
 
 def test_runs_that_differ_in_beta_are_a_set_and_the_tour_begins_in_it(client: TestClient, run: str) -> None:

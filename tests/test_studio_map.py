@@ -19,8 +19,10 @@ from torch.distributions import MultivariateNormal
 import lowerbound
 from lowerbound import explore, planes
 from lowerbound.figures.style import CLASSES
+from lowerbound.studio import atlas
+from lowerbound.studio.atlas import Atlas
 from lowerbound.studio.slow import Slow, Steps
-from studiopage import id_of, shelf
+from studiopage import id_of, shelf, visitor
 
 STATIC = Path(str(files("lowerbound.studio") / "static"))
 
@@ -60,7 +62,7 @@ def test_the_points_are_the_codes_in_the_plane(
         n = meta["count"]
         assert n == len(z) == meta["splits"]["test"]
         assert np.allclose(np.frombuffer(raw, "<f4", 2 * n).reshape(n, 2), places, atol=1e-5)
-        assert np.frombuffer(raw, "<i2", n, 8 * n).tolist() == labels.tolist()
+        assert np.frombuffer(raw, "<i4", n, 8 * n).tolist() == labels.tolist()
         left, right, low, high = meta["bounds"]
         inside = (places[:, 0] > left) & (places[:, 0] < right) & (places[:, 1] > low) & (places[:, 1] < high)
         assert bool(inside.all())
@@ -190,8 +192,35 @@ def test_long_work_goes_on_in_short_turns_and_fails_as_often_as_it_is_asked() ->
 
 
 def test_the_studio_s_end_does_not_wait_for_a_layout() -> None:
-    code = "import time; from lowerbound.studio.atlas import _beside; _beside(time.sleep, 600)"
+    code = "import time; from lowerbound.studio.slow import beside; beside(time.sleep, 600)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_of_many_planes_the_newest_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atlas, "SHEETS", 2)
+    found = Atlas(lowerbound.load(folder / "digits"), "test")
+    first = found.places("z0.z1")
+    found.places("z1.z2")
+    assert found.places("z0.z1") is first
+    found.places("z0.z2")
+    found.places("pca")
+    again = found.places("z0.z1")
+    assert again is not first
+    assert torch.equal(again, first)
+
+
+def test_large_labels_colour_their_points(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.tile([7, 40_000, 2_000_000], 40)
+    np.savez(tmp_path / "large.npz", x=rng.random((120, 4), np.float32), labels=labels)
+    lowerbound.fit(tmp_path / "large.npz", epochs=1, out=tmp_path / "runs" / "large", progress=False)
+    with visitor(tmp_path / "runs") as client:
+        at = f"/api/runs/{id_of(client, 'large')}/map"
+        meta = ready(client, at, plane="z0.z1", split="train")
+        raw = client.get(f"{at}/points", params={"plane": "z0.z1", "split": "train"}).content
+    values, counts = np.unique(np.frombuffer(raw, "<i4", meta["count"], 8 * meta["count"]), return_counts=True)
+    assert [(one["value"], one["count"]) for one in meta["classes"]] == list(zip(values, counts, strict=True))
+    assert values.tolist() == [7, 40_000, 2_000_000]
 
 
 def luminance(colour: str) -> float:

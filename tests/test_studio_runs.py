@@ -290,7 +290,10 @@ def test_runs_that_cannot_be_compared_are_refused_in_words(folder: Path) -> None
 def test_the_codes_are_those_that_embed_writes(folder: Path) -> None:
     assert call("embed", folder / "one", "--out", folder / "codes") == 0
     with visitor(folder) as client:
-        found = client.get(f"/api/runs/{id_of(client, 'one')}/codes.csv", params={"split": "test"})
+        at = f"/api/runs/{id_of(client, 'one')}/codes"
+        while not (how := client.get(at, params={"split": "test"}).json())["ready"]:
+            assert 0 < how["done"] <= how["of"] == 180
+        found = client.get(f"{at}.csv", params={"split": "test"})
         assert found.status_code == 200
         assert "attachment" in found.headers["content-disposition"]
         assert client.get(f"/api/runs/{id_of(client, 'one')}/codes.csv", params={"split": "all"}).status_code == 400

@@ -1,9 +1,10 @@
 """The application: routes in, answers out. No mathematics is here, and none in the routes."""
 
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, final
+from typing import Any, final, get_args
 
 import anyio
 from starlette.applications import Starlette
@@ -16,7 +17,7 @@ from lowerbound.errors import LowerboundError, StorageError
 from lowerbound.studio.api import ROUTES
 from lowerbound.studio.limits import BODY
 from lowerbound.studio.openapi import document
-from lowerbound.studio.route import RequestError, Route, plain
+from lowerbound.studio.route import Lane, RequestError, Route, plain
 from lowerbound.studio.state import Studio
 
 KINDS = {
@@ -28,8 +29,8 @@ KINDS = {
 
 
 @final
-class Lane:
-    """Lets one request after the other work with the model, in a thread of its own."""
+class Turns:
+    """Lets one request after the other into a lane, in a thread of its own."""
 
     def __init__(self) -> None:
         self._limiter: anyio.CapacityLimiter | None = None
@@ -46,9 +47,9 @@ class Lane:
 
 def application(studio: Studio) -> Starlette:
     """Make the application of a studio; `Guard` stands before it."""
-    lane = Lane()
+    lanes = {lane: Turns() for lane in get_args(Lane)}
     pages = _static()
-    routes = [Path_(route.path, _endpoint(studio, route, lane), methods=[route.method]) for route in ROUTES]
+    routes = [Path_(route.path, _endpoint(studio, route, lanes), methods=[route.method]) for route in ROUTES]
     described = answer(document(ROUTES)).body
     routes.append(Path_("/openapi.json", _page(bytes(described), "application/json"), methods=["GET"]))
     routes += [Path_(address, _page(*found), methods=["GET"]) for address, found in pages.items()]
@@ -61,7 +62,7 @@ def answer(content: Any, status: int = 200) -> Response:
     return Response(text, status, media_type="application/json")
 
 
-def _endpoint(studio: Studio, route: Route, lane: Lane) -> Any:
+def _endpoint(studio: Studio, route: Route, lanes: Mapping[Lane, Turns]) -> Any:
     async def answered(request: Request) -> Response:
         try:
             body = b"" if route.method == "GET" else await request.body()
@@ -69,7 +70,9 @@ def _endpoint(studio: Studio, route: Route, lane: Lane) -> Any:
                 return answer({"error": f"A body of JSON may have {BODY:,} bytes."}, 413)
             arguments = route.read(request.path_params, dict(request.query_params), body)
             call = lambda: route.call(studio, **arguments)  # noqa: E731
-            found = await (lane.run(call, request) if route.model else run_in_threadpool(call))
+            found = await (lanes[route.lane].run(call, request) if route.lane else run_in_threadpool(call))
+            if callable(found) and not isinstance(found, Response):
+                found = await run_in_threadpool(found)
         except ClientDisconnect:
             return answer({"error": "The body is longer than it may be."}, 413)
         except LowerboundError as error:

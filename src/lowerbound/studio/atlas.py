@@ -1,8 +1,7 @@
 """The maps of an opened run: the codes of a split and what is drawn under them, each made once, in short turns."""
 
-import threading
-from concurrent.futures import Future
-from dataclasses import dataclass
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
 from typing import Any, Literal, final
@@ -14,9 +13,11 @@ from torch.distributions import Distribution
 
 from lowerbound import density, explore, gallery, planes, rng
 from lowerbound.errors import UsageError
-from lowerbound.run import Run, noun
-from lowerbound.studio.slow import Slow, Steps
+from lowerbound.run import Run
+from lowerbound.studio.kept import Kept
+from lowerbound.studio.slow import Slow, Steps, beside
 from lowerbound.vae import VAE
+from lowerbound.words import noun
 
 Of = Literal["prior", "codes", "holes"]
 SIDE = 160  # cells of a density along each side
@@ -24,6 +25,9 @@ DRAWS = 200_000  # of a prior whose density in a plane has no closed form
 FIRST = 2048  # of them say how far the prior reaches
 NUMBERS = 1 << 25  # that are held of them at most
 UMAP = find_spec("umap") is not None
+SOON = 0.03  # seconds, in which a plane of few codes is there
+SHEETS = 8  # planes of which something is kept
+LAID = {"pca": "The principal components are found", "umap": "UMAP lays the codes out"}  # planes that take their time
 
 
 @final
@@ -47,6 +51,16 @@ class Density:
 
 
 @final
+@dataclass(eq=False)
+class Sheet:
+    """A plane, and what was found of its map so far."""
+
+    plane: planes.Plane
+    places: Float[Tensor, "N 2"] | None = None
+    densities: dict[Of, Slow[Density]] = field(default_factory=dict)
+
+
+@final
 class Atlas:
     """The maps of one split of an opened run."""
 
@@ -56,10 +70,8 @@ class Atlas:
         self.run, self.split = run, split
         self.codes = Slow(f"Encoding the {split} {noun(run.data['shape'])}", self._encode())
         self.draws = Slow("Drawing from the prior", self._draw())
-        self._planes: dict[str, planes.Plane] = {}
-        self._places: dict[str, Tensor] = {}
-        self._densities: dict[tuple[str, Of], Slow[Density]] = {}
-        self._umap: Future[Tensor] | None = None
+        self._sheets: Kept[str, Sheet] = Kept(SHEETS)
+        self._laid: dict[str, Future[planes.Plane]] = {}
 
     def _encode(self) -> Steps[Codes]:
         model, device = self.run.model, next(self.run.model.parameters()).device
@@ -125,39 +137,42 @@ class Atlas:
         """Tell how far a plane is that takes its time, or None where it is ready."""
         if not self.codes.go():
             return self.codes.progress
-        if name == "umap" and "umap" not in self._planes and UMAP:
-            self._umap = self._umap or _beside(explore.umap, self.codes.result.z)
-            if not self._umap.done():
-                return {"ready": False, "words": "UMAP lays the codes out", "done": 0, "of": 0}
+        if name in LAID:
+            wait([self._laying(name)], SOON)
+            if not self._laying(name).done():
+                return {"ready": False, "words": LAID[name], "done": 0, "of": 0}
         return None
 
     def plane(self, name: str) -> planes.Plane:
         """Give a plane by its name: pca, umap, or two latents, such as z3.z7."""
-        if name not in self._planes:
-            self._planes[name] = self._made(name)
-        return self._planes[name]
+        return self._sheet(name).plane
+
+    def _sheet(self, name: str) -> Sheet:
+        return self._sheets.made(name, lambda: Sheet(self._made(name)))
 
     def _made(self, name: str) -> planes.Plane:
-        if name == "pca":
-            return planes.pca(self.codes.result.z)
-        if name == "umap":
-            codes = self.codes.result.z
-            places = explore.umap(codes) if self._umap is None else self._umap.result()
-            return planes.Layout(("UMAP 1", "UMAP 2"), codes, places)
+        if name in LAID:
+            return self._laying(name).result()
         i, j = (int(one[1:]) for one in name.split("."))
         return planes.latents(self.centre, i, j)
 
+    def _laying(self, name: str) -> "Future[planes.Plane]":
+        """Begin to lay the codes out, once."""
+        if name not in self._laid:
+            self._laid[name] = beside(planes.pca if name == "pca" else _umap, self.codes.result.z)
+        return self._laid[name]
+
     def places(self, name: str) -> Float[Tensor, "N 2"]:
         """Give where each code is on a plane's map; on a line, y spreads them for the eye, at random."""
-        if name not in self._places:
-            plane = self.plane(name)
-            xy = self._seen(plane).float()
-            if isinstance(plane, planes.Linear) and plane.line:
+        sheet = self._sheet(name)
+        if sheet.places is None:
+            xy = self._seen(sheet.plane).float()
+            if isinstance(sheet.plane, planes.Linear) and sheet.plane.line:
                 *_, low, high = self.bounds(name)
                 with rng.noise(0, "map's spread"):
                     xy[:, 1] = 0.8 * (low + (high - low) * torch.rand(len(xy)))
-            self._places[name] = xy
-        return self._places[name]
+            sheet.places = xy
+        return sheet.places
 
     def bounds(self, name: str) -> planes.Bounds:
         """Give what a plane's map shows at first; densities reach farther, see `planes.around`."""
@@ -173,13 +188,13 @@ class Atlas:
 
     def under(self, name: str, of: Of) -> Slow[Density]:
         """Give the work that makes a density in a plane."""
-        if (name, of) not in self._densities:
-            plane = self.plane(name)
-            if not isinstance(plane, planes.Linear):
+        sheet = self._sheet(name)
+        if of not in sheet.densities:
+            if not isinstance(sheet.plane, planes.Linear):
                 raise UsageError("UMAP lays out the codes only: nothing has a density there.")
             words = {"prior": "The prior's density", "codes": "The codes' density", "holes": "The holes"}[of]
-            self._densities[name, of] = Slow(words, self._density(name, plane, of))
-        return self._densities[name, of]
+            sheet.densities[of] = Slow(words, self._density(name, sheet.plane, of))
+        return sheet.densities[of]
 
     def _density(self, name: str, plane: planes.Linear, of: Of) -> Steps[Density]:
         grid = density.grid_over(planes.around(self.bounds(name)), SIDE)
@@ -223,15 +238,5 @@ def _smooth(xy: Float[Tensor, "N 2"], grid: density.Grid, line: bool, what: str)
     return Density(cells, f"{len(xy):,} {what} smoothed by a Gaussian of {along}")
 
 
-def _beside(call: Any, *arguments: Any) -> "Future[Tensor]":
-    """Work in a thread of its own, which the studio's end does not wait for: nothing of the model is touched."""
-    found: Future[Tensor] = Future()
-
-    def work() -> None:
-        try:
-            found.set_result(call(*arguments))
-        except Exception as error:
-            found.set_exception(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    return found
+def _umap(codes: Float[Tensor, "N D"]) -> planes.Plane:
+    return planes.Layout(("UMAP 1", "UMAP 2"), codes, explore.umap(codes))

@@ -7,7 +7,11 @@ from typing import Any, final
 from lowerbound import checkpoint, gallery
 from lowerbound.run import WEIGHTS, Run
 from lowerbound.studio.atlas import Atlas
+from lowerbound.studio.kept import Kept
 from lowerbound.studio.shelf import Shelf
+from lowerbound.studio.slow import Slow
+
+WORKS = 4  # that are kept of a run, half done or done
 
 
 @final
@@ -16,6 +20,7 @@ class Opened:
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self.works: Kept[Any, Slow[Any]] = Kept(WORKS)
         self._atlases: dict[str, Atlas] = {}
 
     def atlas(self, split: str | None = None) -> Atlas:

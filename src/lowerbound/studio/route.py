@@ -14,6 +14,7 @@ from lowerbound.errors import LowerboundError
 from lowerbound.studio.limits import DEPTH
 
 Call = Callable[..., Any]
+Lane = Literal["model", "plan"]
 
 
 class RequestError(LowerboundError):
@@ -35,20 +36,21 @@ class Route:
     """A method, a path with ``{names}``, and the function that answers.
 
     Its first argument is the `Studio`; those in the path come from there, all others from the query of a GET and from
-    the JSON body of a POST. An argument ``body`` of bytes takes the body as it is. It gives JSON, or a response.
+    the JSON body of a POST. An argument ``body`` of bytes takes the body as it is. It gives JSON, or a response, or a
+    function that gives one when its lane is free for others again.
 
     Arguments:
         method: GET reads; POST needs the page's own header.
         path: such as ``/api/runs/{run}/decode``.
         call: the function.
-        model: whether it works with the model: such requests are answered one after the other.
+        lane: what it works with, the model or a model that is planned: such requests are answered one after the other.
         gives: the media type of its answer.
     """
 
     method: Literal["GET", "POST"]
     path: str
     call: Call
-    model: bool
+    lane: Lane | None
     gives: str
 
     @cached_property
@@ -137,11 +139,11 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def get(path: str, *, model: bool = False, gives: str = "application/json") -> Callable[[Call], Route]:
+def get(path: str, *, lane: Lane | None = None, gives: str = "application/json") -> Callable[[Call], Route]:
     """Make a route that reads; a decorator."""
-    return lambda call: Route("GET", path, call, model, gives)
+    return lambda call: Route("GET", path, call, lane, gives)
 
 
-def post(path: str, *, model: bool = False, gives: str = "application/json") -> Callable[[Call], Route]:
+def post(path: str, *, lane: Lane | None = None, gives: str = "application/json") -> Callable[[Call], Route]:
     """Make a route that changes something, or that takes more than a query holds; a decorator."""
-    return lambda call: Route("POST", path, call, model, gives)
+    return lambda call: Route("POST", path, call, lane, gives)

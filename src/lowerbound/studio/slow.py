@@ -1,17 +1,19 @@
 """Long work in short turns: the model has one lane, and decoding must not wait behind it."""
 
+import threading
 import time
-from collections.abc import Generator
+from concurrent.futures import Future
 from typing import Any, Generic, TypeVar, final
+
+from lowerbound.gibbs import Steps as Steps  # such work gives what is done, of how much; returns what came of it
 
 T = TypeVar("T")
 TURN = 0.12  # seconds of one turn
-Steps = Generator[tuple[int, int], None, T]  # gives what is done, of how much; returns what came of it
 
 
 @final
 class Slow(Generic[T]):
-    """Work that goes on a little whenever it is asked for, until its result is there.
+    """Work that goes on a little whenever it is asked for, until its result is there: who asks no more has stopped it.
 
     Example:
         >>> def steps():
@@ -40,6 +42,7 @@ class Slow(Generic[T]):
                 self._found.append(end.value)
             except Exception as error:
                 self._error = error
+                raise
             if time.monotonic() >= until:
                 break
         return bool(self._found)
@@ -54,3 +57,17 @@ class Slow(Generic[T]):
     def progress(self) -> dict[str, Any]:
         """Tell the page how far it is."""
         return {"ready": False, "words": self.words, "done": self.done, "of": self.of}
+
+
+def beside(call: Any, *arguments: Any) -> "Future[Any]":
+    """Work in a thread of its own, which the studio's end does not wait for: nothing of the model is touched."""
+    found: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            found.set_result(call(*arguments))
+        except Exception as error:
+            found.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from rich.table import Table
 from rich.text import Text
@@ -17,13 +18,13 @@ from lowerbound import begin, explore, figures, files, verbs
 from lowerbound.errors import UsageError
 from lowerbound.evaluation.command import Shown
 from lowerbound.progress import console
-from lowerbound.run import Run, noun
+from lowerbound.run import Run
 from lowerbound.tasks.impute import Filled
 from lowerbound.tasks.impute import impute as filled
 from lowerbound.tasks.neighbours import neighbours as nearest
 from lowerbound.tasks.score import score as scored
 from lowerbound.tasks.scores import Scores, words
-from lowerbound.words import counted, number
+from lowerbound.words import counted, noun, number
 
 if TYPE_CHECKING:
     from lowerbound import cli
@@ -167,12 +168,22 @@ def embed(args: "cli.Embed") -> None:
 
 def coded(run: Run, split: str, plane: str = "pca") -> tuple[dict[str, np.ndarray], tuple[str, str]]:
     """Give the columns of a split's codes, with rows, labels and places in a plane, and the names of its axes."""
-    codes, labels = (None if part is None else part.cpu() for part in begin.embed(run, split))
-    assert codes is not None
+    codes, labels = begin.embed(run, split)
+    return columns(run, split, codes.cpu(), None if labels is None else labels.cpu(), plane)
+
+
+def columns(
+    run: Run,
+    split: str,
+    codes: Float[torch.Tensor, "N D"],
+    labels: Int[torch.Tensor, " N"] | None,
+    plane: str = "pca",
+) -> tuple[dict[str, np.ndarray], tuple[str, str]]:
+    """Give the same of codes that are known already."""
     places, axes = _plane(codes, plane)
     rows = getattr(run.source, split).rows.cpu()
-    columns = {"rows": rows, "labels": labels, "codes": codes, "plane": places}
-    return {name: column.numpy() for name, column in columns.items() if column is not None}, axes
+    found = {"rows": rows, "labels": labels, "codes": codes, "plane": places}
+    return {name: column.numpy() for name, column in found.items() if column is not None}, axes
 
 
 def _plane(codes: torch.Tensor, how: str) -> tuple[torch.Tensor | None, tuple[str, str]]:

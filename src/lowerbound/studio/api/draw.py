@@ -9,19 +9,21 @@ from torch import Tensor
 
 from lowerbound import gallery, walk
 from lowerbound.errors import LowerboundError
-from lowerbound.run import Run, program
+from lowerbound.process import program
+from lowerbound.run import Run
 from lowerbound.studio import pictures, same, sets
 from lowerbound.studio.api.explore import is_point, named, room, rounded
 from lowerbound.studio.limits import Chains, Few, Id, Mask, Row, Seed, Strength
 from lowerbound.studio.route import RequestError, get, post
+from lowerbound.studio.slow import Slow
 from lowerbound.studio.state import Studio
 from lowerbound.tasks.drawn import Drawn, as_data, dark_ground, drawn, image_shape
-from lowerbound.tasks.impute import KINDS, impute
+from lowerbound.tasks.impute import KINDS, Filled, imputing
 
 SAMPLES = 32  # of q, by whose mean the costs are told; the first of them are shown
 
 
-@get("/api/runs/{run}/easel", model=True)
+@get("/api/runs/{run}/easel", lane="model")
 def easel(studio: Studio, run: Id) -> dict[str, Any]:
     """Tell what is needed to draw for a run: the shape, how its data look, and how many of them can be taken."""
     found = studio.opened(run).run
@@ -41,7 +43,7 @@ def easel(studio: Studio, run: Id) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@post("/api/images", model=True)
+@post("/api/images", lane="model")
 def upload(
     studio: Studio, run: Id, body: bytes, invert: Literal["auto", "yes", "no"] = "auto", centre: bool = False
 ) -> dict[str, Any]:
@@ -51,7 +53,7 @@ def upload(
     return _kept(studio, found, picture)
 
 
-@post("/api/runs/{run}/held", model=True)
+@post("/api/runs/{run}/held", lane="model")
 def held(studio: Studio, run: Id, row: Row) -> dict[str, Any]:
     """Take an image of the held-out split as if it had been drawn."""
     found = studio.opened(run).run
@@ -87,7 +89,7 @@ def _taken(studio: Studio, run: str, image: str | None, row: int | None) -> tupl
     return found, _row(found, row or 0)[0]
 
 
-@post("/api/runs/{run}/posterior", model=True)
+@post("/api/runs/{run}/posterior", lane="model")
 def posterior(
     studio: Studio, run: Id, image: Id | None = None, row: Row | None = None, seed: Seed = 0, number: Few = 8
 ) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def posterior(
     }  # fmt: skip
 
 
-@post("/api/runs/{run}/walk", model=True)
+@post("/api/runs/{run}/walk", lane="model")
 def walked(
     studio: Studio, run: Id, image: Id | None = None, row: Row | None = None, seed: Seed = 0, strength: Strength = 1.0
 ) -> dict[str, Any]:
@@ -131,18 +133,26 @@ def _numbers(some: Tensor | None) -> Any:
     return None if some is None else rounded(some)
 
 
-@post("/api/runs/{run}/impute", model=True)
+@post("/api/runs/{run}/impute", lane="model")
 def filled(
     studio: Studio, run: Id, missing: Mask | Literal["left", "right", "top", "bottom", "centre"],
     image: Id | None = None, row: Row | None = None, draws: Few = 5, steps: Chains = 500, seed: Seed = 0,
 ) -> dict[str, Any]:  # fmt: skip
-    """Draw the missing pixels of an image given the others, by the sampler of ``lowerbound impute``."""
+    """Draw the missing pixels of an image given the others, by the sampler of ``lowerbound impute``, in short turns."""
     found, x = _taken(studio, run, image, row)
     room(found, draws)
     hidden = missing if missing in KINDS else _mask(missing, x)
-    done = impute(found, x[None].cpu(), missing=hidden, images=[0], draws=draws, steps=steps, seed=seed)
+    how = {"draws": draws, "steps": steps, "seed": seed}
+    work = studio.opened(run).works.made(
+        ("impute", image, row, missing, *how.values()),
+        lambda: Slow("Drawing the missing pixels", imputing(found, x[None].cpu(), missing=hidden, images=[0], **how)),
+    )
+    if not work.go():
+        return work.progress
+    done: Filled = work.result
     result = done.found
     return {
+        "ready": True,
         "seen": pictures.shown(torch.where(done.missing, 0.5, done.x)),
         "draws": pictures.shown(result.means[:, 0]), "mean": pictures.shown(result.mean),
         "acceptance": None if result.acceptance is None else rounded(result.acceptance[0]),

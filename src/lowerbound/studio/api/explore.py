@@ -1,6 +1,7 @@
 """A trained model under one's hand: latents in, pictures out."""
 
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from lowerbound import explore, gallery, recipes
 from lowerbound.errors import LowerboundError
-from lowerbound.run import Run, noun, program
+from lowerbound.process import program
+from lowerbound.run import Run
 from lowerbound.studio import pictures, same
 from lowerbound.studio.limits import (
     SHEET,
@@ -31,12 +33,13 @@ from lowerbound.studio.limits import (
 from lowerbound.studio.route import RequestError, get, post
 from lowerbound.studio.state import Studio
 from lowerbound.vae import VAE
+from lowerbound.words import noun
 
 ROUNDING = 1e-3  # of codes in a link
 APART = "This model was never trained towards its prior, so what is drawn from it need not look like the data."
 
 
-@get("/api/runs/{run}/model", model=True)
+@get("/api/runs/{run}/model", lane="model")
 def model(studio: Studio, run: Id) -> dict[str, Any]:
     """Tell what the sliders need: the latents, the highest KL first, with the range that each comes to."""
     found = studio.opened(run).run
@@ -102,7 +105,7 @@ def _centre(run: Run) -> list[float] | None:
     return middle
 
 
-@post("/api/runs/{run}/decode", model=True)
+@post("/api/runs/{run}/decode", lane="model")
 def decode(studio: Studio, run: Id, z: Codes) -> dict[str, Any]:
     """Decode latents to their mean images."""
     found = studio.opened(run).run
@@ -110,7 +113,7 @@ def decode(studio: Studio, run: Id, z: Codes) -> dict[str, Any]:
     return some if len(z) > 1 else {**some, "command": same.decoded(found, z[0])}
 
 
-@get("/api/runs/{run}/start", model=True)
+@get("/api/runs/{run}/start", lane="model")
 def start(studio: Studio, run: Id, image: Row) -> dict[str, Any]:
     """Give the code of a held-out image, and the image."""
     found = studio.opened(run).run
@@ -120,7 +123,7 @@ def start(studio: Studio, run: Id, image: Row) -> dict[str, Any]:
     return {"z": rounded(z), **shown(found, x), "label": known[0] if known else None}
 
 
-@post("/api/runs/{run}/sample", model=True)
+@post("/api/runs/{run}/sample", lane="model")
 def sample(
     studio: Studio, run: Id, number: Few, seed: Seed = 0, temperature: Temperature = 1.0, noise: bool = False
 ) -> dict[str, Any]:
@@ -133,7 +136,7 @@ def sample(
     return {"z": rounded(z), **shown(found, x), "command": " ".join(words)}
 
 
-@post("/api/runs/{run}/traverse", model=True)
+@post("/api/runs/{run}/traverse", lane="model")
 def traverse(
     studio: Studio, run: Id, z: Code, latent: Row, low: Coordinate, high: Coordinate, steps: Steps = 11
 ) -> dict[str, Any]:
@@ -147,7 +150,7 @@ def traverse(
     return {"values": rounded(values), **shown(found, x), "command": same.traversed(found, z, latent, low, high, steps)}
 
 
-@post("/api/runs/{run}/way", model=True)
+@post("/api/runs/{run}/way", lane="model")
 def way(
     studio: Studio, run: Id, anchors: Anchors, rows: Rows = [], steps: Steps = 11, kind: Path = "spherical"  # noqa: B006
 ) -> dict[str, Any]:  # fmt: skip
@@ -157,17 +160,17 @@ def way(
     return {"z": rounded(z), **shown(found, x), "command": _walk(found, anchors, rows, steps, kind)}
 
 
-@post("/api/runs/{run}/way.gif", model=True, gives="image/gif")
+@post("/api/runs/{run}/way.gif", lane="model", gives="image/gif")
 def animation(
     studio: Studio, run: Id, anchors: Anchors, steps: Steps = 11, kind: Path = "spherical",
     pace: Pace = 8, loops: bool = True, back: bool = False,
-) -> Response:  # fmt: skip
+) -> Callable[[], Response]:  # fmt: skip
     """Give the same walk as an animated GIF."""
     found = studio.opened(run).run
     if not gallery.is_image(found):
         raise RequestError("The data are vectors, of which there is no picture.")
     _, x = _walked(found, anchors, steps, kind)
-    return Response(pictures.gif(x, pace, loops=loops, back=back), media_type="image/gif")
+    return lambda: Response(pictures.gif(x, pace, loops=loops, back=back), media_type="image/gif")
 
 
 def _walked(run: Run, anchors: list[list[float]], steps: int, kind: Path) -> tuple[Tensor, Tensor]:
@@ -194,7 +197,7 @@ def _are_codes(run: Run, anchors: list[list[float]], rows: list[int | None]) -> 
     return torch.allclose(codes.cpu(), torch.tensor(anchors), rtol=0, atol=ROUNDING)
 
 
-@post("/api/runs/{run}/nearest", model=True)
+@post("/api/runs/{run}/nearest", lane="model")
 def nearest(studio: Studio, run: Id, z: Code, number: Few = 8) -> dict[str, Any]:
     """Find the held-out images whose codes are nearest to some latents, or tell how far their encoding is."""
     opened = studio.opened(run)

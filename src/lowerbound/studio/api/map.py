@@ -23,7 +23,7 @@ Places = Annotated[list[Code], Field(min_length=1, max_length=1024)]
 PlaneName = Annotated[str, Field(pattern=r"^(pca|umap|z\d{1,4}\.z\d{1,4})$")]
 
 
-@get("/api/runs/{run}/map", model=True)
+@get("/api/runs/{run}/map", lane="model")
 def map(
     studio: Studio, run: Id, plane: PlaneName | None = None, split: Split | None = None, colour: Text = "label"
 ) -> dict[str, Any]:
@@ -53,19 +53,19 @@ def map(
     }
 
 
-@get("/api/runs/{run}/map/points", model=True, gives="application/octet-stream")
+@get("/api/runs/{run}/map/points", lane="model", gives="application/octet-stream")
 def points(
     studio: Studio, run: Id, plane: PlaneName, split: Split | None = None, colour: Text = "label"
 ) -> Response:  # fmt: skip
-    """Give x and y of all codes as float32, then what colours each as int16: -1 where nothing does."""
+    """Give x and y of all codes as float32, then what colours each as int32: -1 where nothing does."""
     found = studio.opened(run).atlas(split)
     xy = found.places(plane).numpy().astype("<f4")
     values = _values(found, colour)
-    which = np.full(len(xy), -1, "<i2") if values is None else values.numpy().astype("<i2")
+    which = np.full(len(xy), -1, "<i4") if values is None else values.numpy().astype("<i4")
     return Response(xy.tobytes() + which.tobytes(), media_type="application/octet-stream")
 
 
-@get("/api/runs/{run}/map/density", model=True)
+@get("/api/runs/{run}/map/density", lane="model")
 def density(studio: Studio, run: Id, plane: PlaneName, of: Of, split: Split | None = None) -> dict[str, Any]:
     """Give a density in a plane as bytes, of which 255 is its maximum, or tell how far it is; rows go upwards."""
     found = studio.opened(run).atlas(split)
@@ -89,7 +89,7 @@ def density(studio: Studio, run: Id, plane: PlaneName, of: Of, split: Split | No
     }
 
 
-@post("/api/runs/{run}/map/below", model=True)
+@post("/api/runs/{run}/map/below", lane="model")
 def below(
     studio: Studio, run: Id, plane: PlaneName, x: Coordinate, y: Coordinate,
     base: Code | None = None, split: Split | None = None, colour: Text = "label",
@@ -112,7 +112,7 @@ def below(
     }
 
 
-@post("/api/runs/{run}/map/project", model=True)
+@post("/api/runs/{run}/map/project", lane="model")
 def project(
     studio: Studio, run: Id, plane: PlaneName, z: Places, sigma: Places | None = None, split: Split | None = None
 ) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What is taken away from a run: its report, its codes, its pictures, its card, and the commands behind them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ from starlette.responses import Response
 
 from lowerbound import gallery, report
 from lowerbound.card import card as card_of
-from lowerbound.run import Run, program
+from lowerbound.process import program
+from lowerbound.run import Run
 from lowerbound.studio.limits import Id, Name, Split
 from lowerbound.studio.lines import reading, there
 from lowerbound.studio.route import MissingError, get
@@ -59,12 +61,24 @@ def reported_member(studio: Studio, group: Id, name: Name) -> Response:
     raise MissingError("There is no such run in this folder: it was moved or deleted.")
 
 
-@get("/api/runs/{run}/codes.csv", model=True, gives="text/csv")
-def codes(studio: Studio, run: Id, split: Split = "test") -> Response:
-    """Encode every image of a split: the CSV that ``lowerbound embed`` writes."""
-    found = studio.opened(run).run
-    columns, _ = command.coded(found, split)
-    return _file(command.table(columns).encode(), "text/csv")
+@get("/api/runs/{run}/codes", lane="model")
+def codes(studio: Studio, run: Id, split: Split = "test") -> dict[str, Any]:
+    """Encode every image of a split, and tell how far that is: the page asks again until the codes are ready."""
+    work = studio.opened(run).atlas(split).codes
+    return {"ready": True} if work.go() else work.progress
+
+
+@get("/api/runs/{run}/codes.csv", lane="model", gives="text/csv")
+def codes_file(studio: Studio, run: Id, split: Split = "test") -> Callable[[], Response]:
+    """Give the codes of a split: the CSV that ``lowerbound embed`` writes."""
+    atlas = studio.opened(run).atlas(split)
+    found = atlas.codes.result
+
+    def written() -> Response:
+        columns, _ = command.columns(atlas.run, split, found.z, found.labels)
+        return _file(command.table(columns).encode(), "text/csv")
+
+    return written
 
 
 @get("/api/runs/{run}/figures/{figure}", gives="image/png")

@@ -10,7 +10,8 @@ from typing import Any
 from lowerbound import recipes, seeds
 from lowerbound import spec as specs
 from lowerbound.errors import LowerboundError, StorageError, UsageError
-from lowerbound.run import Run, program
+from lowerbound.process import program
+from lowerbound.run import Run
 from lowerbound.studio import processes
 from lowerbound.studio.limits import Id
 from lowerbound.studio.planning import Form, field_of, new_name
@@ -42,7 +43,7 @@ def _help(constructor: Any) -> str:
     return (inspect.getdoc(constructor) or "").split("\n")[0]
 
 
-@post("/api/plan", model=True)
+@post("/api/plan", lane="plan")
 def plan(studio: Studio, form: Form) -> dict[str, Any]:
     """Check a form without training: the whole spec, or what is wrong, and the field that it is about."""
     try:
@@ -67,7 +68,7 @@ def _free(studio: Studio, name: str | None) -> None:
         raise UsageError(f"name: {name} is there already, and nothing is overwritten: take another.")
 
 
-@post("/api/trainings", model=True)
+@post("/api/trainings", lane="plan")
 def start(studio: Studio, form: Form) -> dict[str, Any]:
     """Start a training as a process of its own; what cannot be trained is refused in words."""
     found = studio.planner.plan(form)

@@ -56,6 +56,19 @@ async function write(path, body, signal) {
 /** Send JSON, and read JSON. */
 export const post = async (path, body = {}, signal) => (await write(path, body, signal)).json();
 
+/**
+ * Ask until the answer is ready: long work goes on in short turns while it is asked for, so that aborting stops it.
+ * `waiting({words, done, of})` is told how far it is.
+ */
+export async function ready(path, parameters, signal, waiting, ask = get) {
+  for (;;) {
+    const found = await ask(path, parameters, signal);
+    if (found.ready !== false) return found;
+    waiting(found);
+    await new Promise((done) => setTimeout(done, found.of ? 5 : 400));
+  }
+}
+
 /** Send JSON, and read a file. */
 export const file = async (path, body = {}, signal) => (await write(path, body, signal)).blob();
 

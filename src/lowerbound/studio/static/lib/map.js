@@ -1,11 +1,11 @@
 // The latent map: the codes of a split in a plane, coloured by label; what is below the pointer is decoded.
 
-import { newest, post } from "./api.js";
+import { newest, post, ready } from "./api.js";
 import { fill, h, number, save, say } from "./dom.js";
 import { classColours, colour, packed } from "./map/colours.js";
 import { controls, legend } from "./map/controls.js";
 import { hands } from "./map/hands.js";
-import { density, points, ready } from "./map/load.js";
+import { density, points } from "./map/load.js";
 import { makeMarks } from "./map/marks.js";
 import { paintOver } from "./map/overlay.js";
 import { densityImage, paintUnder, paintWords, pointPainter } from "./map/paint.js";

@@ -20,6 +20,13 @@ export const problem = (error) => h("p", { class: "problem", role: "alert" }, er
 /** Say that something is being worked on. */
 export const busy = (text) => h("p", { class: "note busy", role: "status" }, text);
 
+/** The same of long work, with a bar: `element.told({done, of})` says how far it is. */
+export function working(text) {
+  const bar = h("progress", { "aria-label": text });
+  const told = ({ done, of }) => of && Object.assign(bar, { max: of, value: done });
+  return Object.assign(h("div", {}, busy(text), bar), { told });
+}
+
 /** A labelled slider; `change(value)` is called at every move. */
 export function slider(label, { min, max, step = 0.05, value = 0, change, title }) {
   const shown = h("output", {}, number(value));

@@ -1,8 +1,8 @@
 // What can be taken away from a run: its report, codes, figures, card, and the commands behind them.
 
-import { bytes, get } from "./api.js";
+import { bytes, get, ready } from "./api.js";
 import { fill, h, save, say } from "./dom.js";
-import { busy, command, problem } from "./parts.js";
+import { busy, command, problem, working } from "./parts.js";
 
 /** Make the menu of a run. */
 export function takeAway(run) {
@@ -43,12 +43,14 @@ function content(run, { report, card, splits, figures, commands }) {
 }
 
 function codes(run, split) {
-  const told = h("span", { class: "note" });
+  const told = h("div", { class: "note" });
   const button = h("button", { type: "button", class: "quiet", onclick: take }, `The codes of the ${split} split, as CSV`);
   async function take() {
     button.disabled = true;
-    fill(told, busy("Encoding every image …"));
+    const bar = working("Encoding every image …");
+    fill(told, bar);
     try {
+      await ready(`/api/runs/${run.id}/codes`, { split }, undefined, bar.told);
       save(new Blob([await bytes(`/api/runs/${run.id}/codes.csv`, { split })], { type: "text/csv" }), `${file(run)}-codes-${split}.csv`);
       fill(told);
       say("Saved");

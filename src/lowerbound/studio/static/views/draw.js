@@ -1,12 +1,12 @@
 // An image of one's own: what the model sees in it, where it is on the map, and what it would put in place of a part.
 
 import { remember } from "../lib/address.js";
-import { get, newest, post } from "../lib/api.js";
+import { get, newest, post, ready } from "../lib/api.js";
 import { fill, h, number, say } from "../lib/dom.js";
 import { HALVES } from "../lib/easel.js";
 import { head } from "../lib/head.js";
 import { latentMap } from "../lib/map.js";
-import { busy, command, images, loading, picture, problem } from "../lib/parts.js";
+import { command, images, loading, picture, problem, working } from "../lib/parts.js";
 import { MU, RATE, RATES, SIGMA, SPREAD, costs, latents } from "../lib/posterior.js";
 import { subject } from "../lib/subject.js";
 
@@ -51,13 +51,11 @@ function page(run, info, state, signal) {
     hint.hidden = true;
     if (!it.board.drawing) nearest(next.mu);
   }, failed);
-  const nearest = newest(look, (next) => fill(near, neighbours(next, info, it)), (error) => fill(near, h("p", { class: "note" }, error.message)));
-  async function look(z) {
-    for (;;) {
-      const answer = await post(`/api/runs/${run}/nearest`, { z, number: 8 }, signal);
-      if (answer.ready !== false) return answer;
-      fill(near, busy(`${answer.words} … ${number(answer.done, 0)} of ${number(answer.of, 0)}`)); // in short turns, between which others are answered
-    }
+  const encoding = working("Encoding the images it is compared with …");
+  const nearest = newest((z) => ready(`/api/runs/${run}/nearest`, { z, number: 8 }, signal, told, post), (next) => fill(near, neighbours(next, info, it)), (error) => fill(near, h("p", { class: "note" }, error.message)));
+  function told(how) {
+    if (!encoding.isConnected) fill(near, encoding);
+    encoding.told(how);
   }
 
   const asked = () => (it.row === null ? { image: current.id } : { row: it.row });
@@ -110,24 +108,37 @@ function filling(run, info, it, current, signal) {
     Object.entries({ "": "a part …", ...HALVES }).map(([value, name]) => h("option", { value }, name)));
   const steps = h("select", {}, [[100, "100, quick"], [500, "500"], [1000, "1,000"], [2000, "2,000"]].map(([value, name]) => h("option", { value, selected: value === 500 }, name)));
 
+  let stop = null; // ends the chains that are under way
+  signal.addEventListener("abort", () => stop?.abort());
+
   function changed() {
     const mask = it.board.mask();
-    start.disabled = !mask || !current();
+    start.textContent = stop ? "Stop" : "Fill in";
+    start.disabled = !stop && !(mask && current());
     fill(told, mask ? `${number(mask.count, 0)} of ${number(info.width * info.height, 0)} pixels are hidden.` : "Nothing is hidden yet: take the tool “Hide a part” and go over the picture, or choose a half.");
     if (!mask?.name) part.value = "";
   }
 
+  function forget() {
+    stop?.abort();
+    fill(out);
+  }
+
   async function go() {
+    if (stop) return stop.abort();
+    stop = new AbortController();
     const mask = it.board.mask();
-    start.disabled = true;
-    fill(out, busy("Drawing the missing pixels …"));
+    const bar = working("Drawing the missing pixels …");
+    fill(out, bar);
+    changed();
     try {
-      const found = await post(`/api/runs/${run}/impute`, { ...current(), missing: mask.name ?? mask.digits, steps: Number(steps.value) }, signal);
-      fill(out, filled(found, info));
+      const asked = { ...current(), missing: mask.name ?? mask.digits, steps: Number(steps.value) };
+      fill(out, filled(await ready(`/api/runs/${run}/impute`, asked, stop.signal, bar.told, post), info));
       say("Filled in");
     } catch (error) {
-      if (error.name !== "AbortError") fill(out, problem(error));
+      fill(out, error.name === "AbortError" ? null : problem(error));
     }
+    stop = null;
     changed();
   }
   changed();
@@ -135,7 +146,7 @@ function filling(run, info, it, current, signal) {
     h("p", {}, "Hide a part of the picture: the model draws it from what it still sees. Five chains, so five answers; where they agree the rest of the picture decides it."),
     h("div", { class: "row" }, h("label", { class: "choice" }, "Hide the", part),
       h("button", { type: "button", class: "quiet", onclick: () => it.unhide() }, "Hide nothing"),
-      h("label", { class: "choice" }, "Steps", steps), start), told, out), { changed, forget: () => fill(out) });
+      h("label", { class: "choice" }, "Steps", steps), start), told, out), { changed, forget });
 }
 
 /** The command or line that does the same, with what a line about a drawing must be given. */

@@ -1,21 +1,11 @@
-// What the map is made of, from the server: long work goes on while the page asks for it, in short turns.
+// What the map is made of, from the server.
 
-import { bytes, get } from "../api.js";
-
-/** Ask until the answer is ready; `waiting({words, done, of})` is told how far it is. */
-export async function ready(path, parameters, signal, waiting) {
-  for (;;) {
-    const found = await get(path, parameters, signal);
-    if (found.ready) return found;
-    waiting(found);
-    await new Promise((done) => setTimeout(done, found.of ? 5 : 400));
-  }
-}
+import { bytes, ready } from "../api.js";
 
 /** Read the points: x and y of each, and the class of each. */
 export async function points(run, parameters, count, signal) {
   const raw = await bytes(`/api/runs/${run}/map/points`, parameters, signal);
-  return { xy: new Float32Array(raw, 0, 2 * count), which: new Int16Array(raw, 8 * count, count) };
+  return { xy: new Float32Array(raw, 0, 2 * count), which: new Int32Array(raw, 8 * count, count) };
 }
 
 /** Read a density; its cells are bytes. */
