@@ -75,7 +75,7 @@ def machine() -> dict[str, Any]:
     """Say on what, with what and when this was measured."""
     import torch
 
-    from lowerbound.run import environment
+    from lowerbound.process import environment
 
     found = environment()
     words = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []

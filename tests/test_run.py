@@ -19,7 +19,7 @@ from torch import nn
 import lowerbound
 from lowerbound import data, likelihood, metrics, nets, objective, posterior, prior, spec
 from lowerbound.errors import DataError, StorageError, UsageError
-from lowerbound.run import program
+from lowerbound.process import program
 from lowerbound.words import number
 
 FAST = ("train.epochs=2", "train.batch=32", "train.log=5")

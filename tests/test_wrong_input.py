@@ -19,8 +19,7 @@ from PIL import Image
 
 from commandline import at, begin, call, ended, run, saved, tree
 from lowerbound import begin as begin_
-from lowerbound import checkpoint
-from lowerbound import run as run_
+from lowerbound import checkpoint, process
 from lowerbound.data.fetch import cache_folder
 from lowerbound.errors import StoppedError
 from lowerbound.progress import Stop, work
@@ -588,7 +587,7 @@ def test_a_stop_that_is_lost_on_its_way_is_remembered(tmp_path: Path) -> None:
 def test_stopped_while_its_folder_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     node, source = begin_.open_data("digits")
     spec, _ = begin_.plan_spec(node, source)
-    monkeypatch.setattr(run_, "environment", lambda: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(process, "environment", lambda: signal.raise_signal(signal.SIGINT))
     with Stop().listening(), pytest.raises(StoppedError):
         begin_.prepare(spec, source, name="vae", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

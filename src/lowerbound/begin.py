@@ -20,7 +20,8 @@ from lowerbound.dist import on_levels
 from lowerbound.errors import DataError, StorageError, UsageError
 from lowerbound.job import Job, likelihood_note, reached, sigma
 from lowerbound.objective import Objective
-from lowerbound.run import Run, program
+from lowerbound.process import program
+from lowerbound.run import Run
 from lowerbound.train import Plan, rehearse, start
 from lowerbound.vae import VAE, Model
 

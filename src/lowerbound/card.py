@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from lowerbound import files
 from lowerbound.metrics import headline
-from lowerbound.run import noun
-from lowerbound.words import with_error
+from lowerbound.words import noun, with_error
 
 if TYPE_CHECKING:
     from lowerbound.run import Run

@@ -13,8 +13,8 @@ from lowerbound import explore, figures, recipes, report
 from lowerbound.errors import UsageError
 from lowerbound.metrics import headline
 from lowerbound.metrics.aggregate import FLOOR
-from lowerbound.run import Run, noun
-from lowerbound.words import number
+from lowerbound.run import Run
+from lowerbound.words import noun, number
 
 
 def is_image(run: Run) -> bool:

@@ -20,9 +20,10 @@ from lowerbound.metrics.bounds import SEED
 from lowerbound.metrics.support import inside
 from lowerbound.objective import KL, Capacity, Distortion, Elbo, FreeBits, Lagging, Objective
 from lowerbound.objective.weight import Constant, Weight
-from lowerbound.run import DIVERGED, WEIGHTS, Run, noun
+from lowerbound.run import DIVERGED, WEIGHTS, Run
 from lowerbound.train import Plan, Record, State, train
 from lowerbound.vae import VAE, Model, evaluating
+from lowerbound.words import noun
 
 SCHEDULED = ("beta", "capacity", "gamma", "lambda")  # values of a step; other terms are means since the last row
 

@@ -1,8 +1,18 @@
-"""What is process-wide and makes training faster; set by the command line at its start, never by an import."""
+"""This process: what is set in it for speed, what it runs on, and what it was called as.
+
+Nothing is set by an import: the command line does it at its start.
+"""
 
 import ctypes
+import os
+import platform
+import shlex
+import shutil
 import sys
-from typing import Literal
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 
@@ -22,7 +32,8 @@ def tune(threads: int | None = None, deterministic: bool = False) -> dict[str, o
         >>> sorted(tune())
         ['allocator', 'deterministic', 'flush_denormal', 'threads', 'waiting']
     """
-    torch.use_deterministic_algorithms(deterministic)
+    if deterministic is not torch.are_deterministic_algorithms_enabled():  # to set it loads torch's compiler
+        torch.use_deterministic_algorithms(deterministic)
     if threads is not None:
         torch.set_num_threads(threads)
     kept = False
@@ -56,3 +67,34 @@ def precision(device: torch.device) -> Literal["float32", "bfloat16"]:
     else:
         there = False
     return "bfloat16" if there else "float32"
+
+
+def environment() -> dict[str, Any]:
+    """Say what a run is made with: versions, machine and threads."""
+    packages = ("lowerbound", "torch", "numpy", "safetensors", "matplotlib", "pillow")
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "machine": {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()},
+        "threads": torch.get_num_threads(),
+        "command": "python: lowerbound.fit",  # the command line puts its own words here
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def processor() -> str:
+    """Name the processor as the system does."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def program() -> str:
+    """Name the program as it can be called again from here: its path where the PATH does not find it."""
+    called = Path(sys.argv[0])
+    found = shutil.which("lowerbound")
+    if called.name != "lowerbound" or not called.exists() or (found and called.samefile(found)):
+        return "lowerbound"
+    path, here = Path(os.path.abspath(called)), Path.cwd()
+    return shlex.quote(os.path.join(".", path.relative_to(here)) if path.is_relative_to(here) else str(path))

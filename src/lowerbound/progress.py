@@ -15,9 +15,10 @@ from rich.text import Text
 from lowerbound.errors import StoppedError
 from lowerbound.job import Job
 from lowerbound.metrics import headline
-from lowerbound.run import Run, noun, program
+from lowerbound.process import program
+from lowerbound.run import Run
 from lowerbound.train import Record
-from lowerbound.words import duration, number
+from lowerbound.words import duration, noun, number
 
 console = Console(highlight=False, soft_wrap=True)
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal

@@ -18,10 +18,11 @@ from lowerbound import spec as specs
 from lowerbound.data import Source
 from lowerbound.errors import DivergedError, StoppedError, UsageError
 from lowerbound.metrics import fitted_note, headline
+from lowerbound.process import program
 from lowerbound.progress import Stop, console, work
 from lowerbound.report import BEGUN
-from lowerbound.run import Run, noun, program
-from lowerbound.words import counted, number, with_error
+from lowerbound.run import Run
+from lowerbound.words import counted, noun, number, with_error
 
 if TYPE_CHECKING:
     from lowerbound import cli

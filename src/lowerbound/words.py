@@ -1,6 +1,7 @@
-"""Numbers in words for people: what the command line, the page and the card have in common."""
+"""Numbers and things in words for people: what the command line, the page and the card have in common."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 ONE_IMAGE = "Give one image: --image ROW of the held-out images, or --file IMAGE."
@@ -42,6 +43,16 @@ def counted(number: float, name: str) -> str:
     """
     text = f"{number:,}" if isinstance(number, int) else f"{number:g}"
     return f"{text} {name}{'' if number == 1 else 's'}"
+
+
+def noun(shape: Sequence[int]) -> str:
+    """Say what the data of a shape are called: vectors are no images.
+
+    Example:
+        >>> noun((1, 28, 28)), noun((3,))
+        ('images', 'examples')
+    """
+    return "images" if len(shape) == 3 else "examples"
 
 
 def with_error(value: float, error: float | None) -> str:

@@ -15,9 +15,9 @@ from lowerbound import figures, files, gallery, report
 from lowerbound.comparison.rows import Row
 from lowerbound.comparison.table import Comparison, summary
 from lowerbound.errors import UsageError
+from lowerbound.process import program
 from lowerbound.report.markup import box, framed, listed
 from lowerbound.report.pictures import image
-from lowerbound.run import program
 from lowerbound.seeds import Group, word
 from lowerbound.words import with_error
 

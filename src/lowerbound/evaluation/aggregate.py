@@ -11,8 +11,7 @@ from lowerbound import figures, metrics
 from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Drawn, Section, Subject
 from lowerbound.metrics.aggregate import ACTIVE, FLOOR
-from lowerbound.run import noun
-from lowerbound.words import p_value, with_error
+from lowerbound.words import noun, p_value, with_error
 
 COSTLY = 1000  # images of q(z) where its density takes an inversion for each of them
 TESTED = 10_000  # codes, at most, that are held against as many draws of the prior

@@ -7,8 +7,7 @@ from lowerbound import begin, metrics
 from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Section, Subject
 from lowerbound.metrics.bits import DENSITY, DISCRETE
-from lowerbound.run import noun
-from lowerbound.words import counted, with_error
+from lowerbound.words import counted, noun, with_error
 
 SCHEDULES = {"beta": "β", "lambda": "λ", "capacity": "C"}
 BINARISED = {

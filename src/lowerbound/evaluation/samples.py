@@ -15,8 +15,7 @@ from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Drawn, Section, Subject
 from lowerbound.metrics.features import SHAPE, SHIPPED, Shipped
 from lowerbound.metrics.sets import GROUPS
-from lowerbound.run import noun
-from lowerbound.words import number
+from lowerbound.words import noun, number
 
 SIZE = 2000  # of each kind: more would take longer than this section may
 LEAST = 50

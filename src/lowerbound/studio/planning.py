@@ -21,7 +21,8 @@ from lowerbound.comparison.axis import axis
 from lowerbound.data import Source
 from lowerbound.errors import DataError, LowerboundError, UsageError
 from lowerbound.job import likelihood_note
-from lowerbound.run import program, unlike
+from lowerbound.process import program
+from lowerbound.run import unlike
 
 LARGEST = 1 << 28  # numbers of one tensor in a model that is tried out here
 FILES = 100_000  # of a folder that is read for the page

@@ -16,7 +16,8 @@ from lowerbound.data import Source, Split
 from lowerbound.data.images import read
 from lowerbound.data.prepare import assemble
 from lowerbound.errors import DataError, UsageError, nearest
-from lowerbound.run import Run, noun
+from lowerbound.run import Run
+from lowerbound.words import noun
 
 BLOCK = 500  # images read at a time
 

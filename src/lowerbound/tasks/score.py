@@ -13,10 +13,10 @@ from lowerbound.evaluation.base import Progress, silent
 from lowerbound.job import likelihood_note
 from lowerbound.metrics.anomaly import DRAWS
 from lowerbound.metrics.bounds import SEED
-from lowerbound.run import Run, noun
+from lowerbound.run import Run
 from lowerbound.tasks.given import Given, given, labelled, own
 from lowerbound.tasks.scores import Scores
-from lowerbound.words import counted, number
+from lowerbound.words import counted, noun, number
 
 CALIBRATE = ("validation", "test", "none")
 ENOUGH = {"importance": 1000, "regret": 1000}  # normal images that set the threshold of a slow score, at most

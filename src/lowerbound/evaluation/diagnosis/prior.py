@@ -13,7 +13,7 @@ from lowerbound.errors import DivergedError, UsageError
 from lowerbound.evaluation.base import Subject
 from lowerbound.evaluation.diagnosis.base import Finding, ledger, section
 from lowerbound.prior import Prior
-from lowerbound.run import program
+from lowerbound.process import program
 from lowerbound.vae import VAE
 from lowerbound.words import number, p_value, with_error
 

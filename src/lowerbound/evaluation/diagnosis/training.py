@@ -10,7 +10,7 @@ from lowerbound import begin, metrics
 from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Subject
 from lowerbound.evaluation.diagnosis.base import Finding, ledger
-from lowerbound.run import program
+from lowerbound.process import program
 from lowerbound.words import number, with_error
 
 ERRORS = 4  # standard errors of the difference: by chance once in 30,000 runs

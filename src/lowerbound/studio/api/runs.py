@@ -8,7 +8,8 @@ from lowerbound import comparison
 from lowerbound.comparison.page import said
 from lowerbound.errors import StorageError
 from lowerbound.metrics import headline
-from lowerbound.run import GROUPS, Run, program
+from lowerbound.process import program
+from lowerbound.run import GROUPS, Run
 from lowerbound.studio.limits import Id, Ids
 from lowerbound.studio.lines import number, reading, told
 from lowerbound.studio.route import MissingError, get

@@ -1,37 +1,23 @@
 """A run: the directory of one training, and the trained model in it."""
 
 import contextlib
-import fcntl
 import json
-import os
-import platform
-import secrets
-import shlex
 import shutil
-import string
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, final
 
-import torch
-
-from lowerbound import after, checkpoint, data, files
+from lowerbound import checkpoint, data, files, process
 from lowerbound import spec as specs
 from lowerbound.data import Source
 from lowerbound.errors import DataError, StorageError, UsageError
+from lowerbound.run import lock, rows
+from lowerbound.run.data import recorded, same
+from lowerbound.run.model import trained
+from lowerbound.run.names import DIVERGED, EVALUATION, FRAMES, GROUPS, HISTORY, LOCK, TIMING, WEIGHTS, make_folder
 from lowerbound.vae import Model
-
-WEIGHTS = "weights.safetensors"
-EVALUATION = "evaluation.json"
-FRAMES = "frames.jsonl"
-DIVERGED = "diverged.json"  # why the training ended; gone when it goes on
-LOCK = ".lock"
-GROUPS = ("seeds.json", "sweep.json")  # in a folder of several runs: of several seeds, and of a sweep
 
 
 @final
@@ -65,20 +51,10 @@ class Run:
         """
         path = make_folder(out, name)
         run = cls(path, spec, own)
-        known = {
-            **source.info,
-            "name": source.name,
-            "origin": list(dict.fromkeys(file["from"] for file in source.info.get("files", []) if "from" in file)),
-            "shape": list(source.shape),
-            "unit": source.unit,
-            "binarise": source.binarise,
-            "dequantise": source.dequantise,
-            "images": {part: len(getattr(source, part)) for part in ("train", "validation", "test")},
-        }
         try:
             (path / "checkpoints").mkdir()
-            run.write_json("env.json", {**environment(), **env})
-            run.write_json("data.json", known)
+            run.write_json("env.json", {**process.environment(), **env})
+            run.write_json("data.json", recorded(source))
             run.write_json("spec.json", spec)  # last: without it the folder is no run
         except BaseException as error:  # a signal among them
             shutil.rmtree(path, ignore_errors=True)  # half a run is no run, and nothing is in it yet
@@ -98,7 +74,7 @@ class Run:
             )
         run = cls(path, {}, own, given)
         run.spec = specs.check(run.read_json("spec.json"))
-        if run.spec["model"] == {"kind": "own"} and own is None:
+        if run.spec["model"] == specs.OWN and own is None:
             raise UsageError(
                 f"{path} was trained with a model built in Python, which its spec does not describe: "
                 "build the same model and pass it, lowerbound.load(path, model=model)."
@@ -151,8 +127,8 @@ class Run:
         if not (self.path / EVALUATION).exists():
             return {}
         known, now = self.read_json(EVALUATION), self.weights
-        same = (known["weights"], known.get("step", now["step"])) == (now["sha256"], now["step"])
-        splits: dict[str, Any] = known["splits"] if same else {}
+        current = (known["weights"], known.get("step", now["step"])) == (now["sha256"], now["step"])
+        splits: dict[str, Any] = known["splits"] if current else {}
         return splits
 
     @property
@@ -164,10 +140,12 @@ class Run:
         if self.finished:
             chosen: dict[str, Any] = self.metrics["weights"]
             return chosen
-        newest = self._newest()
+        newest = self.newest
         return {"which": "newest", "ema": False, "step": int(newest.name), "sha256": checkpoint.weights(newest)}
 
-    def _newest(self) -> Path:
+    @property
+    def newest(self) -> Path:
+        """The newest checkpoint; raises StorageError where there is none yet."""
         saved = checkpoint.listed(self.checkpoints)
         if not saved:
             raise StorageError(f"{self.path} has no weights yet: it has not come to its first checkpoint.")
@@ -181,21 +159,16 @@ class Run:
     @property
     def history(self) -> list[dict[str, Any]]:
         """The rows of the curves, for train and validation."""
-        return _rows(self.path / "history.jsonl")
+        return rows.read(self.path / HISTORY)
 
     @property
     def timing(self) -> list[dict[str, Any]]:
         """The seconds that the steps of each row of the history took."""
-        return _rows(self.path / "timing.jsonl")
+        return rows.read(self.path / TIMING)
 
-    def log(self, row: Mapping[str, Any], name: str = "history.jsonl") -> None:
+    def log(self, row: Mapping[str, Any], name: str = HISTORY) -> None:
         """Append one row to the history (or to timing.jsonl, or to frames.jsonl)."""
-        path = self.path / name
-        try:
-            with open(path, "ab") as file:
-                file.write(json.dumps(row).encode() + b"\n")
-        except OSError as error:
-            raise files.storage_error(path, error) from error
+        rows.append(self.path / name, row)
 
     def unfinish(self) -> None:
         """Take away what `finish` made of a later step, before training goes on from an earlier one."""
@@ -204,10 +177,8 @@ class Run:
 
     def cut(self, step: int) -> None:
         """Cut history, timing and frames back to a step, each atomically: what came after it will be done again."""
-        for path in (self.path / name for name in ("history.jsonl", "timing.jsonl", FRAMES)):
-            if path.exists():
-                lines = [json.dumps(row).encode() for row in _rows(path) if row["step"] <= step]
-                files.write(path, b"".join(line + b"\n" for line in lines))
+        for name in (HISTORY, TIMING, FRAMES):
+            rows.cut(self.path / name, step)
         for later in [path for path in self.frames.glob("*.png") if path.stem > f"{step:09d}"]:
             later.unlink()
 
@@ -221,39 +192,13 @@ class Run:
         """The folder of the checkpoints."""
         return self.path / "checkpoints"
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep a second process from training the same run; raises StorageError where one does.
-
-        The file holds the process id of who has it, for `trained_by`.
-        """
-        path = self.path / LOCK
-        with contextlib.ExitStack() as stack:
-            try:
-                file = stack.enter_context(open(path, "ab", buffering=0))  # who has it has written into it
-                held = files.hold(file)
-                if held:
-                    file.truncate(0)
-                    file.write(str(os.getpid()).encode())
-            except OSError as error:
-                raise files.storage_error(path, error) from error
-            if not held:
-                raise StorageError(f"{self.path} is being trained by another process: wait for it or stop it.")
-            try:
-                yield
-            finally:
-                file.truncate(0)
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Keep a second process from training the same run; raises StorageError where one does."""
+        return lock.held(self.path / LOCK)
 
     def trained_by(self) -> int | None:
         """Give the id of the process that trains the run now, or None where none does."""
-        try:
-            with open(self.path / LOCK, "rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: who looks does not keep out who looks
-        except BlockingIOError:
-            return _written_pid(self.path / LOCK)
-        except OSError:  # there is none, or it may not be read
-            pass
-        return None
+        return lock.holder(self.path / LOCK)
 
     # what came of it
 
@@ -263,59 +208,24 @@ class Run:
 
         It has the prior that was fitted to its codes, where one was; before that, the one it is trained with.
         """
-        known = self.data
-        what = tuple(known["shape"]), known["unit"]
-        model = self.own or specs.build_model(self.spec, *what)
-        tensors = self._weights()
-        fit = specs.build_fit(self.spec, *what)
-        if fit is not None and (self.path / WEIGHTS).exists():
-            model = after.with_prior(model, fit.prior)
-        try:
-            model.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise StorageError(f"The weights in {self.path} do not fit the model of its spec: {error}.") from None
-        return model.eval()
-
-    def _weights(self) -> dict[str, torch.Tensor]:
-        path = self.path / WEIGHTS
-        if not path.exists() and self.finished:
-            raise StorageError(f"{path} is missing: lowerbound resume {self.path} writes it anew from the checkpoints.")
-        if not path.exists():
-            return checkpoint.load(self._newest())[0]["weights"]
-        raw = path.read_bytes()
-        expected = self.metrics["weights"]["sha256"] if self.finished else None
-        if expected not in (None, files.digest(raw)):
-            raise StorageError(
-                f"{path} is damaged: its SHA-256 is not the one in metrics.json. "
-                f"The checkpoints hold the same weights: lowerbound resume {self.path} writes it anew."
-            )
-        return checkpoint.unpack(raw, path)
+        return trained(self)
 
     @cached_property
     def source(self) -> Source:
         """The data it was trained on, loaded anew; raises DataError where they are gone or not the same."""
-        if self.given is None and self.spec["data"] == {"kind": "own"}:
+        if self.given is None and self.spec["data"] == specs.OWN:
             raise UsageError(
                 f"{self.path} was trained on a tensor given in Python, which its spec does not name: "
                 "pass the same one, lowerbound.load(path, source=x), or lowerbound.resume(path, source=x) to go on."
             )
         source = specs.build_source(self.spec) if self.given is None else self.given
-        if not self._same(source):
+        if not same(self.data, source):
             what = f"Put back what {self.path / 'data.json'} names" if self.given is None else "Pass the same ones"
             raise DataError(
                 f"The data of {self.path} are not those it was trained on: their SHA-256 or their split differs. "
                 f"{what}, or train anew."
             )
         return source
-
-    def _same(self, source: Source) -> bool:
-        known = self.data
-        images = {part: len(getattr(source, part)) for part in known["images"]}
-        facts = [list(source.shape), source.binarise, images, source.dequantise]
-        return fingerprint(source.info) == fingerprint(known) and facts == [
-            *(known[name] for name in ("shape", "binarise", "images")),
-            known.get("dequantise", False),
-        ]
 
     @property
     def weights_note(self) -> str:
@@ -347,89 +257,3 @@ def load(path: str | Path, model: Model | None = None, source: Any = None) -> Ru
         source: the data, a `Source` or the tensor, where the run was trained on data given in Python.
     """
     return Run.open(path, model, None if source is None else data.given(source))
-
-
-def fingerprint(info: Mapping[str, Any]) -> list[Any]:
-    """Give what tells data from others, as JSON has it: the SHA-256 of the whole and of each file."""
-    return [info.get("sha256"), [file.get("sha256") for file in info.get("files", [])]]
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """Give the rows that were written to their end; a process that was killed may have left half of one."""
-    if not path.exists():
-        return []
-    try:
-        return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
-    except ValueError as error:
-        raise StorageError(f"{path} is damaged: {error}.") from None
-
-
-def _written_pid(path: Path) -> int | None:
-    """Read who holds a lock: the id of a living process."""
-    try:
-        pid = int(path.read_bytes())
-        if pid <= 0:  # damaged: signals to these would reach whole groups of processes
-            return None
-        os.kill(pid, 0)
-    except PermissionError:  # another user's, and alive
-        return pid
-    except (OSError, ValueError, OverflowError):  # it was taken this instant, or let go
-        return None
-    return pid
-
-
-def make_folder(out: Path | None, name: str) -> Path:
-    """Make a new folder, by default ``runs/<name>-<8 random characters>``; raises UsageError where ``out`` is there."""
-    if out is None:
-        out = Path("runs") / unlike(name)
-    try:
-        out.mkdir(parents=True)
-    except (FileExistsError, NotADirectoryError):
-        begun = any((out / name).exists() for name in ("spec.json", *GROUPS))
-        advice = f"go on with it, lowerbound resume {out}, or give" if begun else "give"
-        raise UsageError(f"{out} exists, and nothing is overwritten: {advice} another --out.") from None
-    except OSError as error:
-        raise files.storage_error(out, error) from error
-    return out
-
-
-def unlike(name: str) -> str:
-    """Give a name that no other run has: 8 random characters after it."""
-    letters = string.ascii_lowercase + string.digits
-    return f"{name}-{''.join(secrets.choice(letters) for _ in range(8))}"
-
-
-def environment() -> dict[str, Any]:
-    """Say what the run was made with: versions, machine and threads."""
-    packages = ("lowerbound", "torch", "numpy", "safetensors", "matplotlib", "pillow")
-    return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "machine": {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()},
-        "threads": torch.get_num_threads(),
-        "command": "python: lowerbound.fit",  # the command line puts its own words here
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
-
-
-def program() -> str:
-    """Name the program as it can be called again from here: its path where the PATH does not find it."""
-    called = Path(sys.argv[0])
-    found = shutil.which("lowerbound")
-    if called.name != "lowerbound" or not called.exists() or (found and called.samefile(found)):
-        return "lowerbound"
-    path, here = Path(os.path.abspath(called)), Path.cwd()
-    return shlex.quote(os.path.join(".", path.relative_to(here)) if path.is_relative_to(here) else str(path))
-
-
-def noun(shape: Sequence[int]) -> str:
-    """Say what one of the data is called: vectors are no images."""
-    return "images" if len(shape) == 3 else "examples"
-
-
-def processor() -> str:
-    """Name the processor as the system does."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
