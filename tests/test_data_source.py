@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from dataclasses import replace
+from importlib import import_module
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -256,10 +257,13 @@ def test_digits() -> None:
     assert source.train.x.max() == 255
     assert set(source.train.labels.tolist()) == set(range(10))
     assert json.loads(json.dumps(source.info)) == source.info
+    values, labels = import_module("sklearn.datasets").load_digits(return_X_y=True)  # by which they are handed out
+    assert torch.equal(source.train.targets(), torch.from_numpy(labels)[source.train.rows])
+    assert torch.equal(source.train.x.flatten(1), torch.from_numpy(values * 255 / 16).round())
 
 
 def test_digits_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(DataError, match=re.escape(f"{shlex.quote(sys.executable)} -m pip install scikit-learn")):
         SOURCES["digits"]()
 

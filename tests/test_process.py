@@ -1,17 +1,24 @@
 """What is set for the whole process is asked for, recorded and undone; the precision is what the device multiplies."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 import lowerbound
-from commandline import call, run, saved
+from commandline import ENV, call, run, saved
 from lowerbound import process
 from lowerbound.errors import UsageError
 
-SHORT = ("--epochs", "2", "--set", "train.batch=32")
+SHORT = ("--epochs", "0.5", "--set", "train.batch=32")
+SLOW_TO_LOAD = """
+import sys, lowerbound.cli
+code = lowerbound.cli.main(sys.argv[1:])
+print(code, *sorted({"torch._dynamo", "torch._inductor", "sklearn", "sympy"} & sys.modules.keys()))
+"""
 
 
 def test_tune_says_what_it_set_and_sets_it() -> None:
@@ -37,6 +44,13 @@ def test_precision_is_what_the_processor_multiplies(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
     assert process.precision(torch.device("cpu")) == expected
     assert process.precision(torch.device("meta")) == "float32"
+
+
+def test_a_training_loads_no_compiler_and_no_scikit_learn(tmp_path: Path) -> None:
+    """Each takes as long as all of a short training, which has no use for it."""
+    words = ("train", "digits", "--epochs", "0.1", "--out", tmp_path / "run")
+    done = subprocess.run([sys.executable, "-c", SLOW_TO_LOAD, *words], capture_output=True, text=True, env=ENV)
+    assert (done.stderr, done.stdout.splitlines()[-1]) == ("", "0")
 
 
 def test_a_run_writes_out_what_auto_chose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

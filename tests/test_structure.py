@@ -20,6 +20,7 @@ ORDER = [
     "rng",
     "omp",
     "process",
+    "optimisers",
     "dist",
     "strided",
     "nets",

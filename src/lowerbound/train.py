@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lowerbound import process, rng
+from lowerbound import optimisers, process, rng
 from lowerbound.data import Source
 from lowerbound.errors import DivergedError, UsageError
 from lowerbound.objective import Loss, Objective
@@ -143,7 +143,7 @@ def start(model: Model, objective: Objective, plan: Plan, images: int) -> State:
     ]
     for group in groups:
         group["peak"] = group["lr"]
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[plan.optimiser]
+    kind = {"adam": optimisers.Adam, "adamw": optimisers.AdamW}[plan.optimiser]
     optimizer = kind(groups, betas=plan.betas, weight_decay=plan.weight_decay, fused=True)
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.ema)) if plan.ema else None
     total = plan.steps(images)

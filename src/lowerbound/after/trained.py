@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from lowerbound import likelihood, nets, posterior, rng
+from lowerbound import likelihood, nets, optimisers, posterior, rng
 from lowerbound.after.base import Codes, Fit
 from lowerbound.dist import Affine, tempered
 from lowerbound.dist.normal import Shape
@@ -248,7 +248,7 @@ def descend(
     Raises DivergedError where the loss is not finite.
     """
     plan = Plan(lr=lr, warmup=0.05)
-    optimizer = torch.optim.Adam([p for p in prior.parameters() if p.requires_grad], lr=lr)
+    optimizer = optimisers.Adam([p for p in prior.parameters() if p.requires_grad], lr=lr)
     prior.train()
     for t in range(steps):
         z = codes.batch(t, batch, seed)

@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -110,19 +111,19 @@ def digits(binarise: Binarise = "none", dequantise: bool = False, validation: Sh
     Raises:
         DataError: if scikit-learn is not installed.
     """
-    try:
-        load_digits = import_module("sklearn.datasets").load_digits  # an extra, without type stubs
-    except ImportError as error:
+    found = find_spec("sklearn")
+    if found is None or found.origin is None:
         raise DataError(
             "The digits come with scikit-learn, which is not installed for this Python: "
             f"{shlex.quote(sys.executable)} -m pip install scikit-learn"
-        ) from error
-    values, labels = load_digits(return_X_y=True)
-    grey = np.round(values * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)  # 0..16 originally
+        )
+    # its file is read by itself: to import scikit-learn takes longer than a short training on it
+    table = np.loadtxt(Path(found.origin).with_name("datasets") / "data" / "digits.csv.gz", delimiter=",")
+    grey = np.round(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)  # 0..16 originally
     return assemble(
         "digits",
         torch.from_numpy(grey),
-        torch.from_numpy(labels.astype(np.int64)),
+        torch.from_numpy(table[:, -1].astype(np.int64)),
         test=test,
         validation=validation,
         unit=True,

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound import rng
+from lowerbound import optimisers, rng
 from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
 from lowerbound.metrics.two_sample import LEAST, Answers, halved
@@ -131,7 +131,7 @@ def _trained(x: Float[Tensor, "N D"], of_first: int, steps: int) -> nn.Module:
     net = nn.Sequential(
         nn.Linear(x.shape[1], WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH), nn.SiLU(), nn.Linear(WIDTH, 1)
     )
-    optimizer = torch.optim.AdamW(net.parameters(), lr=LR, weight_decay=DECAY)
+    optimizer = optimisers.AdamW(net.parameters(), lr=LR, weight_decay=DECAY)
     for t in range(steps):
         optimizer.param_groups[0]["lr"] = LR * (1 - t / steps)
         rows = torch.randint(len(x), (min(BATCH, len(x)),))

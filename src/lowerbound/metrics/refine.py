@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound import rng
+from lowerbound import optimisers, rng
 from lowerbound.dist import draw
 from lowerbound.errors import UsageError
 from lowerbound.metrics.bounds import SEED
@@ -63,7 +63,7 @@ def refined(
                 f"{type(vae.posterior).__name__} has no reparameterised sample, by which the posterior of one image "
                 "could be optimised."
             )
-        adam = torch.optim.Adam([params], lr=lr)
+        adam = optimisers.Adam([params], lr=lr)
         falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
         for t in range(steps):
             with rng.noise(seed, "refine", t):
