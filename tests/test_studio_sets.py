@@ -1,13 +1,17 @@
 """Which runs are a set that differs in β alone, and which run a tour begins with."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+import lowerbound
 from studiopage import id_of, trained, visitor
 
 
@@ -49,6 +53,33 @@ def test_a_seed_makes_no_other_set(folder: Path) -> None:
     assert [run["name"] for run in found["runs"]] == ["weak", "strong"]
     (only,) = found["sets"]
     assert only["name"] == "strong and others: 2 runs of 3 latents and 11 steps"
+
+
+def test_the_set_that_is_offered_is_of_the_same_data_read_alike(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    file = tmp_path / "my data.npz"
+    np.savez(file, x=rng.integers(0, 256, (120, 1, 8, 8), np.uint8), kind=rng.integers(0, 3, 120))
+    read = ["data.labels=kind", "data.binarise=dynamic", "data.validation=20", "train.batch=20"]
+    run = lowerbound.fit(file, epochs=1, set=read, out=tmp_path / "runs" / "mine", progress=False)
+    with visitor(tmp_path / "runs") as client:
+        found = client.get(f"/api/runs/{id_of(client, 'mine')}/betas").json()
+        plan = client.post("/api/plan", json={"form": found["form"]}).json()
+    assert plan["spec"]["data"] == run.spec["data"]
+    assert plan["runs"] == 8
+    assert found["command"].startswith(f"lowerbound sweep '{file}' --beta 0.1..20 --points 8 --epochs 1 --set")
+    sets = [word for word in shlex.split(found["command"]) if word.startswith("data.")]
+    assert sorted(sets) == ['data.binarise="dynamic"', 'data.labels="kind"', "data.validation=20"]
+
+
+def test_of_data_given_in_python_a_line_of_python_is_offered(tmp_path: Path) -> None:
+    x = torch.rand(120, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    lowerbound.fit(x, epochs=1, set=["train.batch=20"], out=tmp_path / "runs" / "mine", progress=False)
+    found = asked(tmp_path / "runs", "mine")
+    assert found["form"] is None
+    made: dict[str, Any] = {"x": x[:, :, :4, :4]}
+    line = found["command"].replace("'0.1..20'", "[0.1, 4]")
+    exec(line.replace("epochs=1", f"epochs=0.5, set=['train.batch=20'], out={str(tmp_path / 's')!r}"), made)
+    assert len(list((tmp_path / "s").glob("beta-*"))) == 2
 
 
 def test_of_several_sets_each_is_offered_and_none_is_mixed(folder: Path) -> None:

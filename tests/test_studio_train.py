@@ -102,6 +102,17 @@ def test_a_plan_is_the_command_lines_spec(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
+    ("recipe", "others", "kept"),
+    [(None, [], False), ("beta-vae", [], False), ("rae-l2", [], True), (None, ["fit.kind=mixture"], True)],
+)
+def test_a_fit_that_there_is_none_of_is_not_taken_away(recipe: str | None, others: list[str], kept: bool) -> None:
+    form = Form(recipe=recipe, set=[*others, "fit=null", "train.lr=0.01"])
+    words = form.arguments(None)
+    assert ("fit=null" in words) == kept
+    assert words[-2:] == ["--set", "train.lr=0.01"]
+
+
+@pytest.mark.parametrize(
     ("form", "field", "words"),
     [
         ({"data": "digit"}, "data", "digits"),

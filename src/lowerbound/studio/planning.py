@@ -82,8 +82,14 @@ class Form:
             "out": out,
         }
         given = [f for k, v in options.items() if v is not None for f in (f"--{k}", _typed(v))]
-        sets = [f for one in self.set for f in ("--set", one)]
+        sets = [f for one in self.set if not self._idle(one) for f in ("--set", one)]
         return ["sweep" if self.range else "train", self.data, *given, *sets]
+
+    def _idle(self, assignment: str) -> bool:
+        """Whether an assignment takes away what the recipe does not have: a prior that is fitted afterwards."""
+        recipe = recipes.RECIPES.get(self.recipe or "vae")
+        alone = sum(one.startswith("fit") for one in self.set) == 1
+        return assignment == "fit=null" and alone and recipe is not None and "fit" not in recipe.sets
 
     def command(self, out: Path | None) -> str:
         """Give the command as it would be typed."""

@@ -5,20 +5,17 @@ from dataclasses import asdict
 from typing import Any
 
 from lowerbound import recipes
+from lowerbound import spec as specs
 from lowerbound.errors import LowerboundError
+from lowerbound.report import BEGUN
 from lowerbound.run import Run
-from lowerbound.spec import Spec
 from lowerbound.studio.lines import number, reading
 from lowerbound.studio.planning import Form
 from lowerbound.studio.shelf import Shelf, Shelved
 
 Pair = tuple[Shelved, dict[str, Any]]  # a run, and its line
-GAUSSIAN = ("gaussian", "bn-gaussian")  # posteriors whose z is μ + σ ⊙ ε, by their kind in a spec
-
-
-def is_gaussian(spec: Spec) -> bool:
-    """Whether a spec's posterior is a diagonal Gaussian."""
-    return spec["model"].get("posterior", {}).get("kind") in GAUSSIAN
+BETAS, EPOCHS = "0.1..20", 1.0  # of a set that is yet to be trained
+IN_PYTHON = f"import lowerbound; lowerbound.sweep(x, beta={BETAS!r}, epochs={EPOCHS:g})  # x: the data given in Python"
 
 
 def betas(shelf: Shelf, chosen: Shelved) -> dict[str, Any]:
@@ -34,11 +31,12 @@ def betas(shelf: Shelf, chosen: Shelved) -> dict[str, Any]:
     rows = sorted((_row(*pair) for pair in found), key=lambda row: (row["beta"], row["id"] != chosen.id))
     kept = [row for i, row in enumerate(rows) if i == 0 or row["beta"] != rows[i - 1]["beta"]]
     with reading(chosen.path / "spec.json"):
-        form = Form(data=_data(chosen), range="0.1..20", epochs=1.0)
+        form = _form(chosen)
     firsts = [chosen if chosen in [one for one, _ in some] else some[0][0] for some in sets]
     named = [{"id": first.id, "name": _name(some)} for first, some in zip(firsts, sets, strict=True)]
     return {
-        "runs": kept, "alike": bool(sets), "sets": named, "form": asdict(form), "command": form.command(None),
+        "runs": kept, "alike": bool(sets), "note": _hardly_begun(kept), "sets": named, "form": None if form is None else asdict(form),
+        "command": IN_PYTHON if form is None else form.command(None),
     }  # fmt: skip
 
 
@@ -91,12 +89,29 @@ def _row(shelved: Shelved, line: dict[str, Any]) -> dict[str, Any]:
     with reading(shelved.path / "metrics.json"):
         known = Run(shelved.path, {}).metrics.get(line["split"] or "", {})
         shown = ("id", "name", "beta", "rate", "elbo", "latents", "active", "split")
-        return {**{name: line[name] for name in shown}, "distortion": number(known.get("distortion"))}
+        begun = line["step"] >= BEGUN
+        return {**{name: line[name] for name in shown}, "begun": begun, "distortion": number(known.get("distortion"))}
 
 
-def _data(shelved: Shelved) -> str:
+def _hardly_begun(rows: list[dict[str, Any]]) -> str | None:
+    """Say of how many runs the figures tell little, as a comparison says it."""
+    few = sum(not row["begun"] for row in rows)
+    return (
+        f"Hardly begun, with fewer than {BEGUN} steps: {few} of these {len(rows)} runs; their figures tell little."
+        if few
+        else None
+    )
+
+
+def _form(shelved: Shelved) -> Form | None:
+    """Ask for a sweep of the data of a run, read as the run reads them; None where they were given in Python."""
     data = Run.open(shelved.path).spec["data"]
-    return str(data.get("path", data["kind"]))
+    if data == specs.OWN:
+        return None
+    place = {name: data[name] for name in ("kind", "path") if name in data}
+    usual = specs.complete("data", place, "data")
+    others = [f"data.{name}={json.dumps(v, ensure_ascii=False)}" for name, v in data.items() if v != usual[name]]
+    return Form(data=str(data.get("path", data["kind"])), range=BETAS, epochs=EPOCHS, set=others)
 
 
 def teacher(shelf: Shelf) -> str | None:
@@ -105,7 +120,7 @@ def teacher(shelf: Shelf) -> str | None:
     A model that uses its latents first, then one that was trained for itself and not as one of a sweep, for long, and
     lately.
     """
-    some = [(one, line) for one in shelf.runs() if _teaches(line := shelf.line(one)) and _gaussian(one)]
+    some = [(one, line) for one in shelf.runs() if _teaches(line := shelf.line(one))]
 
     def rank(pair: Pair) -> tuple[bool, bool, int, str]:
         one, line = pair
@@ -115,11 +130,4 @@ def teacher(shelf: Shelf) -> str | None:
 
 
 def _teaches(line: dict[str, Any]) -> bool:
-    return line["state"] == "finished" and len(line["shape"]) == 3 and not line.get("own")
-
-
-def _gaussian(shelved: Shelved) -> bool:
-    try:
-        return is_gaussian(Run.open(shelved.path).spec)
-    except LowerboundError:
-        return False
+    return line["state"] == "finished" and len(line["shape"]) == 3 and line["gaussian"]

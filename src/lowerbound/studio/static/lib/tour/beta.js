@@ -71,7 +71,7 @@ function none(set, signal, look) {
     signal.addEventListener("abort", () => clearInterval(timer));
   }
   return [h("p", {}, "For this step it takes several runs of the same data that differ in β, and there are none in this folder yet. They take some minutes."),
-    h("div", { class: "row" }, start), told, command(set.command)];
+    set.form ? h("div", { class: "row" }, start) : null, told, command(set.command)];
 }
 
 function slide(set, { run, info, state, signal, current, again }) {
