@@ -16,8 +16,10 @@ import lowerbound
 from commandline import call, metrics, picture, tree
 from lowerbound import figures
 from lowerbound.comparison import page, table
-from lowerbound.errors import UsageError
+from lowerbound.comparison.cautions import cautions
+from lowerbound.errors import StorageError, UsageError
 from lowerbound.figures import style
+from lowerbound.run import Run
 from lowerbound.words import with_error
 from test_report import HOSTILE, Reader
 from test_sweep import FAST, points
@@ -102,6 +104,21 @@ def test_that_a_cross_entropy_is_scored_is_said(other: Callable[..., Path], dens
     runs = [other(name, metrics=lambda known: known["likelihood"].update(density=density)) for name in ("one", "two")]
     said = lowerbound.compare(*runs).meaning
     assert ("is a cross-entropy, and no bound of log p(x)." in said) is not density
+
+
+@pytest.mark.parametrize("step", [10, 5000])
+def test_how_far_a_training_came_is_read_from_the_end_of_its_history(other: Callable[..., Path], step: int) -> None:
+    """A history may have a million rows, and no other of them is read for it."""
+    run = other("one")
+    last = json.dumps({"split": "train", "step": step})
+    (run / "history.jsonl").write_text(f"{'no row at all' * 10_000}\n" * 5 + last + "\n")
+    compared = lowerbound.compare(run)
+    assert ("Hardly begun" in compared.meaning) == (step < 200)
+    (run / "metrics.json").rename(run / "metrics.gone")
+    assert f"after {step:,} steps" in cautions([], [Run.open(run)], "test")[0]
+    (run / "history.jsonl").write_text("{}\n")
+    with pytest.raises(StorageError, match="history.jsonl is damaged"):
+        cautions([], [Run.open(run)], "test")
 
 
 def test_single_runs_have_the_standard_error_of_their_images(

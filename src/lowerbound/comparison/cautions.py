@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lowerbound.comparison.rows import Row, likelihood_of
+from lowerbound.comparison.rows import Row, likelihood_of, steps_of
 from lowerbound.run import Run, fingerprint
 from lowerbound.words import counted
 
@@ -148,8 +148,7 @@ def _of_estimates(rows: Sequence[Row], split: str) -> str:
 
 
 def _of_unfinished(run: Run) -> str:
-    done = max((row["step"] for row in run.history), default=0)
     return (
-        f"{run.path} is not finished (after {counted(done, 'step')}), and left out: "
+        f"{run.path} is not finished (after {counted(steps_of(run), 'step')}), and left out: "
         f"lowerbound resume {run.path} goes on with it."
     )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from lowerbound import recipes, seeds
-from lowerbound.errors import UsageError
+from lowerbound import files, recipes, seeds
+from lowerbound.errors import StorageError, UsageError
 from lowerbound.report import BEGUN
 from lowerbound.run import Run, fingerprint
 
@@ -47,7 +47,7 @@ class Row:
     @property
     def hardly_begun(self) -> bool:
         """Whether its training was too short to tell what its figures will come to."""
-        return bool(max((row["step"] for run in self.runs for row in run.history), default=0) < BEGUN)
+        return max(map(steps_of, self.runs)) < BEGUN
 
     def spread(self, name: str) -> tuple[float, float | None] | None:
         """Give a figure and its uncertainty: the deviation over seeds or, of one run, the standard error over images.
@@ -73,6 +73,19 @@ class Row:
             "seconds": self.seconds,
             "figures": {name: dict(figure) for name, figure in self.figures.items()},
         }
+
+
+def steps_of(run: Run) -> int:
+    """Tell how many steps were trained by the end of the history: all of it may be a million rows.
+
+    Raises StorageError where the end is damaged.
+    """
+    path = run.path / "history.jsonl"
+    try:
+        rows = files.tail(path) if path.exists() else []
+        return int(json.loads(rows[-1])["step"]) if rows else 0
+    except (ValueError, TypeError, KeyError) as error:
+        raise StorageError(f"{path} is damaged: {error}.") from None
 
 
 def found(paths: Iterable[str | Path | Run]) -> list[Run]:
