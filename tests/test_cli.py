@@ -24,10 +24,10 @@ from PIL import Image
 
 import lowerbound
 from commandline import ENV, call, metrics, picture, rows, run
-from lowerbound import verbs
 from lowerbound.data import SOURCES
 from lowerbound.recipes import RECIPES
 from lowerbound.spec import REGISTRIES
+from lowerbound.verbs.conclusion import collapse
 from lowerbound.words import number
 
 ESCAPE = "\x1b"
@@ -90,7 +90,7 @@ def test_codes_without_a_spread_are_not_said_to_collapse_to_the_prior(
     assert float(images.var(0).mean()) > 0.1 * float(x.var(0).mean())
     assert "weight of −log p(z)" in (path / "report.html").read_text(encoding="utf-8")
     flat = {"latents": 3, "active": 2, "collapsed": [1], "constant": [], "kl_by_dim": None}
-    assert verbs._collapse(flat, 1000) == "Latents: 2 of 3 in use; hardly varying over the inputs: z1."
+    assert collapse(flat, 1000) == "Latents: 2 of 3 in use; hardly varying over the inputs: z1."
 
 
 def test_a_high_beta_collapses_latents_and_says_which(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from lowerbound import begin, cli, compose, metrics, progress, recipes, seeds, spec, verbs
+from lowerbound import begin, cli, compose, metrics, progress, recipes, seeds, spec
 from lowerbound.data import Source
 from lowerbound.errors import UsageError
 from lowerbound.evaluation import command
 from lowerbound.job import Job
 from lowerbound.train import train
+from lowerbound.verbs.conclusion import conclude_group
 
 SHAPE, STEPS, HALF, BATCH = (1, 8, 8), 20, 8, 8
 SMALL_NETS = (
@@ -118,7 +119,7 @@ def test_seeds_without_an_elbo_are_told_by_their_distortion(
     rows = [{"distortion": 80.0 + i, "loss": 81.0 + i, "active": 3, "kl_by_dim": None} for i in range(3)]
     spread = {"seeds": [0, 1, 2], "split": "test", **seeds.over_seeds(rows)}
     monkeypatch.setattr(seeds, "spread", lambda folder: spread)
-    verbs._conclude_group(seeds.Group(Path("runs/ae"), "ae", [0, 1, 2], [{}]))
+    conclude_group(seeds.Group(Path("runs/ae"), "ae", [0, 1, 2], [{}]))
     out = capsys.readouterr().out
     assert "distortion 81.00 ± 1.00 nats" in out
     assert "loss 82.00 ± 1.00 nats" in out

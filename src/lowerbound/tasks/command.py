@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from matplotlib.figure import Figure
 from rich.table import Table
 from rich.text import Text
 
-from lowerbound import begin, explore, figures, files, verbs
+from lowerbound import begin, explore, figures, verbs
 from lowerbound.errors import UsageError
 from lowerbound.evaluation.command import Shown
 from lowerbound.progress import console
@@ -49,12 +48,12 @@ def score(args: "cli.Score") -> None:
             progress=shown,
         )
     places = [stem.with_name(stem.name + end) for end in (".csv", ".png", "-roc.png")]
-    _write(places[0], found.table().encode())
-    _save(run, found.figure(), places[1])
+    verbs.write(places[0], found.table().encode())
+    verbs.save(run, found.figure(), places[1])
     if found.area is None:
         places.pop()
     else:
-        _save(run, found.curve(), places[2])
+        verbs.save(run, found.curve(), places[2])
     if args.json:
         print(json.dumps({**found.summary(), "files": [str(place) for place in places]}, ensure_ascii=False))
         return
@@ -101,7 +100,7 @@ def impute(args: "cli.Impute") -> None:
     _say_filled(run, found)
     verbs.say(str(_npz(stem, found.arrays())))
     if found.x.ndim == 4:
-        verbs.say(str(_save(run, found.figure(args.noise), stem.with_name(stem.name + ".png"))))
+        verbs.say(str(verbs.save(run, found.figure(args.noise), stem.with_name(stem.name + ".png"))))
 
 
 def _rows(text: str) -> list[int]:
@@ -148,7 +147,7 @@ def neighbours(args: "cli.Neighbours") -> None:
     verbs.say("  Distances are Euclidean: of the codes, which are the posteriors' centres, and of the pixels.")
     if found.query.ndim == 4:
         place = Path(args.out) if args.out else run.figures / "neighbours.png"
-        verbs.say(str(_save(run, found.figure(), place)))
+        verbs.say(str(verbs.save(run, found.figure(), place)))
 
 
 def embed(args: "cli.Embed") -> None:
@@ -157,13 +156,13 @@ def embed(args: "cli.Embed") -> None:
     stem = _stem(args.out, run.path / f"codes-{args.split}")
     known, axes = coded(run, args.split, args.plane)
     verbs.say(str(_npz(stem, known)))
-    verbs.say(str(_write(stem.with_name(stem.name + ".csv"), table(known).encode())))
+    verbs.say(str(verbs.write(stem.with_name(stem.name + ".csv"), table(known).encode())))
     if "plane" in known:
         plane = torch.from_numpy(known["plane"])
         labels = torch.from_numpy(known["labels"]) if "labels" in known else None
         title = f"{args.plane.upper()} of the codes of the {args.split} {noun(run.data['shape'])}"
         figure = figures.scatter(plane, labels, run.data.get("classes"), axes, title=title)
-        verbs.say(str(_save(run, figure, stem.with_name(stem.name + ".png"))))
+        verbs.say(str(verbs.save(run, figure, stem.with_name(stem.name + ".png"))))
 
 
 def coded(run: Run, split: str, plane: str = "pca") -> tuple[dict[str, np.ndarray], tuple[str, str]]:
@@ -217,20 +216,7 @@ def _stem(out: str | None, usual: Path) -> Path:
     return stem
 
 
-def _write(path: Path, data: bytes) -> Path:
-    verbs.make_place(path)
-    files.write(path, data)
-    return path
-
-
-def _save(run: Run, figure: Figure, path: Path) -> Path:
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"--out {path}: a picture is written as .png.")
-    verbs.make_place(path)
-    return figures.save(figure, path, note=run.weights_note)
-
-
 def _npz(stem: Path, arrays: dict[str, np.ndarray]) -> Path:
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
-    return _write(stem.with_name(stem.name + ".npz"), packed.getvalue())
+    return verbs.write(stem.with_name(stem.name + ".npz"), packed.getvalue())
