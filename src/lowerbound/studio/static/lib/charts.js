@@ -36,39 +36,59 @@ function colours() {
   return { ...page, lines: [page.accent, page.second, ...MORE[dark.matches ? "dark" : "light"]] };
 }
 
-dark.addEventListener("change", () => document.querySelectorAll(".chart").forEach((element) => element.redraw?.()));
+/** Load plotly when there is nothing else to do, so that it is there when the first chart comes. */
+export const ahead = () => (window.requestIdleCallback ?? setTimeout)(() => plotly().catch(() => {}));
 
-async function draw(element, title, make, click) {
-  element.redraw = async () => {
-    const library = await plotly().catch((error) => {
-      if (!element.data) fill(element, problem(error));
-    });
-    if (!library || !element.isConnected || element.make !== make) return; // left, or a newer one came meanwhile
-    const page = colours();
-    const { data, layout } = make(page);
-    const narrow = element.clientWidth < 480;
-    element.querySelector(":scope > .problem")?.remove();
-    await library.react(element, data, { ...base(page, narrow), ...layout }, options(title));
-    if (click && !element.clicks) {
-      element.clicks = true;
-      element.on("plotly_click", ({ points: [point] }) => element.click_(point));
-    }
-  };
-  element.make = make;
-  element.click_ = click;
+// A training pays for what its page draws: only what is near the screen is drawn, one chart after the other, so that the
+// first is seen before the last is made; and of several drawings that wait only the newest.
+const screen = new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => {
+  target.near = isIntersecting;
+  soon(target);
+}), { rootMargin: "300px" });
+let queue = Promise.resolve();
+
+function soon(element) {
+  if (element.waits || !element.near || !element.make) return;
+  element.waits = true;
+  queue = queue.then(() => redraw(element)).then(() => new Promise((done) => setTimeout(done)));
+}
+
+async function redraw(element) {
+  const library = await plotly().catch((error) => {
+    if (!element.data) fill(element, problem(error));
+  });
+  element.waits = false;
+  if (!library || !element.isConnected || !element.make) return; // left meanwhile
+  const page = colours();
+  const { data, layout } = element.make(page);
+  element.make = null;
+  const narrow = element.clientWidth < 480;
+  element.querySelector(":scope > .problem")?.remove();
+  await library.react(element, data, { ...base(page, narrow), ...layout }, element.data ? undefined : options()); // told again, a chart is made from nothing, at twice the cost
+  if (element.clicked && !element.clicks) {
+    element.clicks = true;
+    element.on("plotly_click", ({ points: [point] }) => element.clicked(point));
+  }
+}
+
+dark.addEventListener("change", () => document.querySelectorAll(".chart").forEach((element) => draw(element, element.getAttribute("aria-label"), element.made, element.clicked)));
+
+function draw(element, title, make, clicked) {
+  Object.assign(element, { make, made: make, clicked });
   element.classList.add("chart");
   element.setAttribute("role", "figure");
   element.setAttribute("aria-label", title);
-  return element.redraw();
+  screen.observe(element);
+  soon(element);
 }
 
-const options = (title) => ({
+const options = () => ({
   displaylogo: false,
   responsive: true,
   displayModeBar: true,
   modeBarButtons: [[{
     name: "Save PNG", title: "Save as PNG", icon: window.Plotly.Icons.camera,
-    click: (element) => window.Plotly.downloadImage(element, { format: "png", scale: 2, filename: title.replaceAll(/[^\p{L}\p{N}]+/gu, "-"), width: element.clientWidth, height: element.clientHeight }),
+    click: (element) => window.Plotly.downloadImage(element, { format: "png", scale: 2, filename: element.getAttribute("aria-label").replaceAll(/[^\p{L}\p{N}]+/gu, "-"), width: element.clientWidth, height: element.clientHeight }),
   }]],
 });
 

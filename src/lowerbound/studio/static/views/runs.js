@@ -2,6 +2,7 @@
 
 import { href, remember } from "../lib/address.js";
 import { get } from "../lib/api.js";
+import { ahead } from "../lib/charts.js";
 import { fill, h, number, say } from "../lib/dom.js";
 import { state as stateOf, weight } from "../lib/head.js";
 import { choice, command, loading } from "../lib/parts.js";
@@ -18,6 +19,7 @@ export default {
 };
 
 function page(first, address, signal) {
+  ahead(); // most who are here open a run, or compare some
   const settings = { q: address.q ?? "", state: address.state ?? "", data: address.data ?? "", sort: address.sort ?? "-when" };
   const chosen = new Set((address.chosen ?? "").split(",").filter(Boolean));
   let found = first;

@@ -2,6 +2,7 @@
 
 import { remember } from "../lib/address.js";
 import { get } from "../lib/api.js";
+import { ahead } from "../lib/charts.js";
 import { fill, h, say } from "../lib/dom.js";
 import { head, state as badge } from "../lib/head.js";
 import { follow } from "../lib/live.js";
@@ -20,6 +21,7 @@ const LOOK = 2000; // and between two looks at the run's progress
 export default {
   title: "Watch",
   show: (root, { run, state }, signal) => loading(root, "Reading the history …", async () => {
+    ahead();
     const [summary, found] = await Promise.all([get(`/api/runs/${run}`, {}, signal), history(run, signal)]);
     return [summary, new Course(found)];
   }, ([summary, course]) => page(run, state, summary, course, signal)),
@@ -42,7 +44,7 @@ function page(run, state, summary, course, signal) {
     drawn = performance.now();
     if (signal.aborted) return;
     figures.draw(summary, course);
-    plots.draw(course, view);
+    plots.draw(course, view, summary.state === "training");
     pictures.draw(course.frames, course.total);
     fill(note, course.told());
   }

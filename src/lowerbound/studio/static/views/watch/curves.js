@@ -17,9 +17,10 @@ const FOLDED = [
 ];
 const KNOWN = [...MAIN, ...FOLDED].flatMap(({ names, right = [] }) => [...names, ...right]);
 const SOME = 0.5; // nats: the colours never end below, so that what tells next to nothing looks like nothing
+const CALM = 4000; // milliseconds between two drawings of the latents while it trains
 const PASSED = ["step", "epoch", "split", "images", "kl_by_dim", "standard_error", "bits_per_dimension"];
 
-/** Make the charts; `draw(course, view)` draws them again. */
+/** Make the charts; `draw(course, view, training)` draws again those that what came changes. */
 export function curves() {
   const plots = new Map();
   const element = h("div", { class: "charts" });
@@ -28,7 +29,7 @@ export function curves() {
   const map = h("div", { class: "curve tall" });
   const none = h("p", { class: "note" });
   const holder = h("div", { class: "curves" }, element, folded);
-  let [last, before] = [null, ""];
+  let [last, before, drawn, at] = [null, "", "", 0];
 
   function plot(spec, into, course, view) {
     const series = seriesOf(spec, course, view);
@@ -42,12 +43,19 @@ export function curves() {
     lines(plots.get(spec.title), { title: `${spec.title} over ${X[view.x].title}`, x: X[view.x].title, y: unit, series, log: spec.log, settled: true });
   }
 
-  function draw(course, view) {
-    last = [course, view];
-    latents(course, view);
+  function draw(course, view, training) {
+    last = [course, view, training];
     const now = JSON.stringify([course.rows.length, course.rows[0]?.step, course.rows.at(-1)?.step, view, folded.open]);
-    if (now === before) return; // a frame came, and no row: a training should not pay for the same curves again
-    before = holder.isConnected ? now : ""; // what is not on the page yet was not drawn
+    if (now !== before) lined(course, view); // a frame came, and no row: a training should not pay for the same curves again
+    before = now;
+    const rows = course.latents();
+    const known = JSON.stringify([rows.length, rows.at(-1)?.step, view]);
+    if (known === drawn || (training && performance.now() - at < CALM)) return;
+    [drawn, at] = [known, performance.now()];
+    latents(rows, course, view);
+  }
+
+  function lined(course, view) {
     for (const spec of MAIN) plot(spec, element, course, view);
     if (folded.open) {
       const others = course.names().filter((name) => !KNOWN.includes(name) && !PASSED.includes(name));
@@ -55,8 +63,7 @@ export function curves() {
     }
   }
 
-  function latents(course, view) {
-    const rows = course.latents();
+  function latents(rows, course, view) {
     map.hidden = !rows.length;
     none.textContent = rows.length ? "" : course.rows.length ? "There is no KL of each latent: its posterior is a point, or does not take the latents one by one." : "";
     if (!rows.length) return;
