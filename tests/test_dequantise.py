@@ -104,6 +104,14 @@ def test_a_density_counts_bits_where_its_data_are_dequantised_and_a_probability_
     assert replace(SOURCE, dequantise=False).width is None
 
 
+@pytest.mark.parametrize("kind", ["discretised-logistic", "discretised-logistic-mixture", "categorical"])
+def test_a_likelihood_of_levels_takes_no_noise_between_them(tmp_path: Any, kind: str) -> None:
+    changes = ["data.dequantise=true", f"model.likelihood.kind={kind}"]
+    with pytest.raises(UsageError, match=r"256 levels .* lays noise between them\. Leave that out, or take a density"):
+        lowerbound.fit("digits", out=tmp_path / "r", set=changes, progress=False)
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_run_of_dequantised_bytes_has_bits_with_their_log_256_everywhere(tmp_path: Any) -> None:
     changes = ("data.dequantise=true", "model.likelihood.kind=gaussian", "train.epochs=1", "data.validation=100")
     run = lowerbound.fit("digits", out=tmp_path / "r", set=changes, progress=False, latents=2)

@@ -11,7 +11,7 @@ from lowerbound.vae import VAE, Model
 
 
 def suits(model: Model, source: Source) -> None:
-    """Raise DataError where the likelihood cannot take the data's values."""
+    """Raise DataError where the likelihood cannot take the data's values, UsageError where they were dequantised."""
     if isinstance(model, VAE) and not source.unit and not model.likelihood.real:
         low, high = float(source.train.x.min()), float(source.train.x.max())
         scale = "--set data.scale=255" if low >= 0 and 1 < high <= 255 else "scale them"
@@ -19,6 +19,12 @@ def suits(model: Model, source: Source) -> None:
             f"The values of {source.name} lie in [{low:g}, {high:g}], and the likelihood "
             f"{type(model.likelihood).__name__} takes [0, 1] only. Bring them there ({scale}), "
             "or take a likelihood of the real line: --set model.likelihood.kind=gaussian"
+        )
+    if isinstance(model, VAE) and model.likelihood.levels and source.dequantise:
+        raise UsageError(
+            f"{type(model.likelihood).__name__} gives each of the 256 levels of a byte its probability, and "
+            "data.dequantise=true lays noise between them. Leave that out, or take a density: "
+            "--set model.likelihood.kind=gaussian"
         )
     if isinstance(model, VAE) and model.likelihood.levels and not _has_levels(source):
         raise DataError(
