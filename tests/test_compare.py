@@ -117,7 +117,7 @@ def test_how_far_a_training_came_is_read_from_the_end_of_its_history(other: Call
     (run / "metrics.json").rename(run / "metrics.gone")
     assert f"after {step:,} steps" in cautions([], [Run.open(run)], "test")[0]
     (run / "history.jsonl").write_text("{}\n")
-    with pytest.raises(StorageError, match="history.jsonl is damaged"):
+    with pytest.raises(StorageError, match=r"history\.jsonl is damaged"):
         cautions([], [Run.open(run)], "test")
 
 

@@ -35,7 +35,8 @@ def betas(shelf: Shelf, chosen: Shelved) -> dict[str, Any]:
     firsts = [chosen if chosen in [one for one, _ in some] else some[0][0] for some in sets]
     named = [{"id": first.id, "name": _name(some)} for first, some in zip(firsts, sets, strict=True)]
     return {
-        "runs": kept, "alike": bool(sets), "note": _hardly_begun(kept), "sets": named, "form": None if form is None else asdict(form),
+        "runs": kept, "alike": bool(sets), "note": _hardly_begun(kept), "sets": named,
+        "form": None if form is None else asdict(form),
         "command": IN_PYTHON if form is None else form.command(None),
     }  # fmt: skip
 
