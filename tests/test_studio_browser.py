@@ -288,6 +288,31 @@ def hostile_names_are_text(page: Any, folder: Path) -> None:
         shutil.rmtree(folder / name)
 
 
+def zooming_in_shows_the_rows_between(page: Any, folder: Path) -> None:
+    """Of a long history a chart has some rows; where one zooms in it has all, and a double click takes them back."""
+    long = shutil.copytree(folder / "first", folder / "long")
+    rows = ({"split": "train", "step": step, "elbo": -100.0 - step % 7, "lr": 0.001} for step in range(1, 20_001))
+    (long / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    go(page, f"watch/{runs_of(page)['long']}")
+    plot = page.locator(".curve .nsewdrag").first
+    plot.scroll_into_view_if_needed()
+    x = "document.querySelector('.js-plotly-plot').data[0].x"
+    few = page.evaluate(f"{x}.length")
+    assert few < 2000
+    box = plot.bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 0.50 * box["width"], middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.54 * box["width"], middle, steps=8)
+    page.mouse.up()
+    page.get_by_text("of the steps").wait_for()
+    beside = f"{x}.filter((step, i, all) => step - all[i - 1] === 1).length"
+    until(lambda: page.evaluate(beside) > 500)
+    page.mouse.dblclick(box["x"] + 0.52 * box["width"], middle)
+    until(lambda: page.evaluate(f"{x}.length") == few)
+    shutil.rmtree(long)
+
+
 SERIOUS = ("serious", "critical")
 
 
@@ -317,5 +342,6 @@ def test_one_visit_from_the_first_training_to_the_last_picture(page: Any, server
     codes_and_report_are_taken_away(page)
     the_studio_ends_and_comes_back_and_trainings_go_on(page, server, folder)
     hostile_names_are_text(page, folder)
+    zooming_in_shows_the_rows_between(page, folder)
     for scheme, width in itertools.product(("light", "dark"), (1280, 390)):
         every_view_is_readable_by_everyone(page, scheme, width)

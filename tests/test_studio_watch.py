@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from lowerbound.data import Source
 from lowerbound.frames import moments
 from lowerbound.job import Job
 from lowerbound.studio.api import watch
-from studiopage import id_of
+from studiopage import id_of, visitor
 
 FAST = ("train.batch=16", "train.log=2", "train.epochs=6", "train.validate=10")
 NET = 'model.posterior.net={"kind": "mlp", "hidden": [16]}'
@@ -240,6 +241,19 @@ def test_the_history_of_a_run(client: TestClient, folder: Path) -> None:
     assert found["plan"] == {"batch": 16, "log": 2, "total": TOTAL, "epoch": 5.0}
     seconds = [row["seconds"] for row in rows(folder / "images", "timing.jsonl")]
     assert found["elapsed"][-1] == [TOTAL, pytest.approx(sum(seconds), abs=1e-3)]
+
+
+def test_a_part_of_a_long_history_has_the_rows_between(tmp_path: Path, folder: Path) -> None:
+    """What the page asks for where one zooms in to a curve."""
+    shutil.copytree(folder / "images", tmp_path / "long")
+    whole = written(tmp_path / "long" / "history.jsonl", 40_000)
+    with visitor(tmp_path) as client:
+        address = f"/api/runs/{id_of(client, 'long')}/history"
+        all_, part = (client.get(address, params=asked).json() for asked in ({}, {"low": 20_000, "high": 20_300}))
+        assert client.get(address, params={"low": -1}).status_code == 400
+    assert len(all_["rows"]) < 1300 < all_["count"]
+    assert part["rows"] == [row for row in whole if 20_000 <= row["step"] <= 20_300]
+    assert part["count"] == len(part["rows"])
 
 
 def test_a_frame_of_a_run(client: TestClient, folder: Path) -> None:

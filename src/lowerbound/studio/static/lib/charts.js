@@ -1,5 +1,5 @@
 // Charts in the page's colours, by plotly: only kinds that need neither WebGL nor eval, so that the page's policy holds.
-//   charts.lines(element, {title, x: "step", y: "nats", series: [{name, x, y, axis, dashed}], settled: true})
+//   charts.lines(element, {title, x: "step", y: "nats", series: [{name, x, y, axis, dashed}], settled: true, zoomed})
 //   charts.heat(element, {title, x: {title, values}, y: {title, values}, z, unit})
 //   charts.points(element, {title, x: "rate", y: "distortion", series: [{name, x, y, text, joined}], click})
 // Called again on the same element it changes what is there; where the user has zoomed in stays.
@@ -65,16 +65,22 @@ async function redraw(element) {
   const narrow = element.clientWidth < 480;
   element.querySelector(":scope > .problem")?.remove();
   await library.react(element, data, { ...base(page, narrow), ...layout }, element.data ? undefined : options()); // told again, a chart is made from nothing, at twice the cost
-  if (element.clicked && !element.clicks) {
-    element.clicks = true;
-    element.on("plotly_click", ({ points: [point] }) => element.clicked(point));
-  }
+  if (!element.hears) hear(element);
 }
 
-dark.addEventListener("change", () => document.querySelectorAll(".chart").forEach((element) => draw(element, element.getAttribute("aria-label"), element.made, element.clicked)));
+function hear(element) {
+  element.hears = true;
+  element.on("plotly_click", ({ points: [point] }) => element.clicked?.(point));
+  element.on("plotly_relayout", (to) => {
+    if (to["xaxis.autorange"]) element.zoomed?.(null);
+    else if (to["xaxis.range[0]"] !== undefined) element.zoomed?.([to["xaxis.range[0]"], to["xaxis.range[1]"]]);
+  });
+}
 
-function draw(element, title, make, clicked) {
-  Object.assign(element, { make, made: make, clicked });
+dark.addEventListener("change", () => document.querySelectorAll(".chart").forEach((element) => draw(element, element.getAttribute("aria-label"), element.made, element)));
+
+function draw(element, title, make, { clicked, zoomed } = {}) {
+  Object.assign(element, { make, made: make, clicked, zoomed });
   element.classList.add("chart");
   element.setAttribute("role", "figure");
   element.setAttribute("aria-label", title);
@@ -111,9 +117,10 @@ const plain = (text) => String(text ?? "").replaceAll("&", "&amp;").replaceAll("
 
 /**
  * Draw lines; a series with an `axis` is drawn against a second axis of that name on the right. Where it is `settled`
- * the height is that of what came after the first tenth: a double click shows all.
+ * the height is that of what came after the first tenth: a double click shows all. `zoomed([from, to])` says what part of
+ * it the user looks at, and `zoomed(null)` that it is all of it again.
  */
-export function lines(element, { title, x, y, series, log = false, settled = false }) {
+export function lines(element, { title, x, y, series, log = false, settled = false, zoomed }) {
   const right = series.find((one) => one.axis)?.axis;
   return draw(element, title, (page) => ({
     data: series.map((one, i) => ({
@@ -126,15 +133,15 @@ export function lines(element, { title, x, y, series, log = false, settled = fal
       xaxis: axis(page, x), yaxis: axis(page, y, log ? { type: "log" } : settled ? late(series) : {}),
       ...(right ? { yaxis2: axis(page, right, { overlaying: "y", side: "right", showgrid: false, tickmode: "auto", nticks: 6, rangemode: "tozero" }) } : {}),
     },
-  }));
+  }), { zoomed });
 }
 
-/** The range of what came after the first tenth of the longest series, where that is enough to tell. */
+/** The range of what came after the first tenth of the way, where there is enough to tell. */
 function late(series) {
   const left = series.filter((one) => !one.axis && one.x.length);
-  const begin = left.find((one) => one.x.length === Math.max(...left.map(({ x }) => x.length)))?.x;
-  if (!begin || begin.length < 20) return {};
-  const from = begin[Math.floor(begin.length / 10)];
+  if (!left.some((one) => one.x.length >= 20)) return {};
+  const ends = left.flatMap(({ x }) => [x[0], x.at(-1)]);
+  const from = Math.min(...ends) + (Math.max(...ends) - Math.min(...ends)) / 10;
   const values = left.flatMap((one) => one.y.filter((value, i) => one.x[i] >= from && Number.isFinite(value)));
   const [low, high] = values.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
   const margin = 0.08 * (high - low || Math.abs(high) || 1);
@@ -165,7 +172,7 @@ export function points(element, { title, x, y, series, click }) {
       marker: { size: 9, color: page.lines[i % page.lines.length] }, line: { width: 1, color: page.faint },
     })),
     layout: { hovermode: "closest", showlegend: series.length > 1, xaxis: axis(page, x), yaxis: axis(page, y) },
-  }), click && ((point) => click(point.customdata, point)));
+  }), { clicked: click && ((point) => click(point.customdata, point)) });
 }
 
 /** Smooth by an exponential moving average whose beginning is not pulled to zero; gaps stay gaps. */

@@ -1,7 +1,7 @@
 // A training as it goes on: curves, the KL of each latent, pictures of what it makes of the same images, figures.
 
 import { remember } from "../lib/address.js";
-import { get } from "../lib/api.js";
+import { get, newest } from "../lib/api.js";
 import { ahead } from "../lib/charts.js";
 import { fill, h, say } from "../lib/dom.js";
 import { head, state as badge } from "../lib/head.js";
@@ -27,14 +27,14 @@ export default {
   }, ([summary, course]) => page(run, state, summary, course, signal)),
 };
 
-const history = (run, signal) => get(`/api/runs/${run}/history`, { points: POINTS }, signal);
+const history = (run, signal, span = {}) => get(`/api/runs/${run}/history`, { points: POINTS, ...span }, signal);
 
 function page(run, state, summary, course, signal) {
   const view = { x: X[state.x] ? state.x : "step", smooth: Math.min(0.99, Math.max(0, Number(state.smooth) || 0)), order: state.order === "own" ? "own" : "kl" };
   const top = head(summary, "watch");
   const buttons = h("div", { class: "row" });
   const figures = now();
-  const plots = curves();
+  const plots = curves((part) => course.thinned && zoom(part && course.span(part, view.x)));
   const pictures = film(run, summary, state.frame, signal);
   const note = h("p", { class: "note" });
   let [timer, drawn] = [null, 0];
@@ -49,6 +49,12 @@ function page(run, state, summary, course, signal) {
     fill(note, course.told());
   }
   const soon = () => (timer ??= setTimeout(draw, Math.max(0, drawn + PACE - performance.now())));
+
+  // the rows of the part that the user looks at, finer than those of the whole
+  const zoom = newest((span) => span && history(run, signal, span), (found, span) => {
+    course.part = span && { ...span, rows: found.rows, count: found.count };
+    draw();
+  }, () => {});
 
   function set(changes) {
     Object.assign(view, changes);

@@ -12,8 +12,27 @@ export class Course {
 
   /** Take what the server gives of a history. */
   read({ rows, count, since, elapsed, frames, plan }) {
-    Object.assign(this, { rows, count, since, elapsed, frames, plan, shown: rows.length });
+    Object.assign(this, { rows, count, since, elapsed, frames, plan, shown: rows.length, part: null });
     this.total = plan.total;
+  }
+
+  /** Whether rows are left out between those that are shown. */
+  get thinned() {
+    return this.shown < this.count;
+  }
+
+  /** The steps of the rows around a part of an axis. */
+  span([from, to], axis) {
+    const low = this.rows.findLast((row) => this.at(row.step, axis) <= from) ?? this.rows[0];
+    const high = this.rows.find((row) => this.at(row.step, axis) >= to) ?? this.rows.at(-1);
+    return { low: low.step, high: high.step };
+  }
+
+  /** The rows that are drawn: within the part that the user looks at those that were asked for it. */
+  get drawn() {
+    if (!this.part?.rows.length) return this.rows;
+    const [low, last] = [this.part.low, this.part.rows.at(-1).step];
+    return [...this.rows.filter(({ step }) => step < low), ...this.part.rows, ...this.rows.filter(({ step }) => step > last)];
   }
 
   /** Take what was added to it; what is known already is passed over. */
@@ -57,12 +76,14 @@ export class Course {
   /** Say which of the rows are shown. */
   told() {
     if (!this.rows.length) return "Nothing is logged yet: the first point comes after its first steps.";
-    return this.shown < this.count ? `${number(this.shown, 0)} of about ${number(this.count, 0)} rows are shown, evenly spread: what lies between two of them is not.` : "";
+    const some = ({ shown, count }) => `${number(shown, 0)} of ${shown < count ? "about " : ""}${number(count, 0)} rows`;
+    if (this.part) return `${some({ shown: this.part.rows.length, count: this.part.count })} of the steps ${number(this.part.low, 0)} to ${number(this.part.high, 0)} are shown.`;
+    return this.thinned ? `${some(this)} are shown, evenly spread: zoom in to see those between.` : "";
   }
 
   /** Give the values of a name in a split: {x, y}. */
   series(name, split, axis) {
-    const rows = this.rows.filter((row) => row.split === split && row[name] !== undefined);
+    const rows = this.drawn.filter((row) => row.split === split && row[name] !== undefined);
     return { x: rows.map((row) => this.at(row.step, axis)), y: rows.map((row) => row[name]) };
   }
 

@@ -20,8 +20,11 @@ const SOME = 0.5; // nats: the colours never end below, so that what tells next 
 const CALM = 4000; // milliseconds between two drawings of the latents while it trains
 const PASSED = ["step", "epoch", "split", "images", "kl_by_dim", "standard_error", "bits_per_dimension"];
 
-/** Make the charts; `draw(course, view, training)` draws again those that what came changes. */
-export function curves() {
+/**
+ * Make the charts; `draw(course, view, training)` draws again those that what came changes, and `zoomed([from, to])` is
+ * told what part of them the user looks at: from and to on the axis, or null for all of it.
+ */
+export function curves(zoomed) {
   const plots = new Map();
   const element = h("div", { class: "charts" });
   const more = h("div", { class: "charts" });
@@ -40,12 +43,12 @@ export function curves() {
       into.append(h("figure", { class: "card" }, h("figcaption", {}, h("b", {}, spec.title), h("span", {}, spec.help ?? "")), chart));
     }
     const unit = spec.unit ?? "nats per example";
-    lines(plots.get(spec.title), { title: `${spec.title} over ${X[view.x].title}`, x: X[view.x].title, y: unit, series, log: spec.log, settled: true });
+    lines(plots.get(spec.title), { title: `${spec.title} over ${X[view.x].title}`, x: X[view.x].title, y: unit, series, log: spec.log, settled: true, zoomed });
   }
 
   function draw(course, view, training) {
     last = [course, view, training];
-    const now = JSON.stringify([course.rows.length, course.rows[0]?.step, course.rows.at(-1)?.step, view, folded.open]);
+    const now = JSON.stringify([course.rows.length, course.rows[0]?.step, course.rows.at(-1)?.step, course.part?.low, course.part?.high, view, folded.open]);
     if (now !== before) lined(course, view); // a frame came, and no row: a training should not pay for the same curves again
     before = now;
     const rows = course.latents();
