@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -53,6 +54,7 @@ def interrupt(process: "subprocess.Popen[str]", moment: Callable[[], object], nu
 def at(process: "subprocess.Popen[str]", moment: Callable[[], object]) -> None:
     """Wait for the moment; the process must still be at work then."""
     deadline = time.monotonic() + LIMIT
+    select.select([process.stdout], [], [], LIMIT)  # there is nothing to be seen before its first word
     while not moment():
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()

@@ -1,10 +1,12 @@
 """A training that was stopped, by whatever means and however often, ends as the one that never was: byte for byte."""
 
+import io
 import json
 import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import Popen
@@ -27,6 +29,15 @@ def finished(process: "Popen[str]") -> str:
     code, out, err = ended(process)
     assert (code, err) == (0, "")
     return out
+
+
+def here(*words: str | Path) -> str:
+    """Run the command line in this process, which is another one than was killed; it must end well."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = call(*words)
+    assert (code, err.getvalue()) == (0, "")
+    return out.getvalue()
 
 
 def metrics(path: Path) -> dict[str, Any]:
@@ -135,7 +146,7 @@ def test_killed_again_and_again(tmp_path: Path, golden: Callable[[], Path]) -> N
         killed(begin("resume", path), getattr(Moments(path), moment))
         assert before <= max(saved(path)) < TOTAL, moment
     killed(begin("resume", path), Moments(path).finishing)
-    assert "Report:" in finished(begin("resume", path))
+    assert "Report:" in here("resume", path)
     assert_same(path, golden())
 
 
@@ -150,7 +161,7 @@ def test_asked_to_stop(tmp_path: Path, golden: Callable[[], Path]) -> None:
         assert err == f"lowerbound: {stopped} Go on with: lowerbound resume {path}\n"
         assert rows(path)[-1]["step"] in range(step - 2, step + 1)
         words = ("resume", path)
-    assert f"Going on with {path} at step {step} of {TOTAL}." in finished(begin(*words))
+    assert f"Going on with {path} at step {step} of {TOTAL}." in here(*words)
     assert_same(path, golden())
 
 
@@ -216,44 +227,39 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_whatever_a_training_carries_is_saved(
-    tmp_path: Path, options: tuple[str, ...], beside: Callable[..., "Popen[str]"]
-) -> None:
+def test_whatever_a_training_carries_is_saved(tmp_path: Path, options: tuple[str, ...]) -> None:
     words = (*DIGITS, *options)
     path, whole = tmp_path / "run", tmp_path / "golden"
-    unbroken = beside(*words, "--out", whole)
     killed(begin(*words, "--out", path), Moments(path).between_checkpoints)
-    finished(begin("resume", path))
-    finished(unbroken)
+    here("resume", path)
+    here(*words, "--out", whole)
     assert_same(path, whole)
 
 
-def test_patience_goes_on_counting(tmp_path: Path, beside: Callable[..., "Popen[str]"]) -> None:
+def test_patience_goes_on_counting(tmp_path: Path) -> None:
     patience = ("train.patience=2", "train.validate=3", "train.lr=0.03", "train.schedule=constant", "train.clip=1")
     words = (*DIGITS, *(word for setting in patience for word in ("--set", setting)))
     path, whole = tmp_path / "run", tmp_path / "golden"
-    unbroken = beside(*words, "--out", whole)
 
     def one_was_worse() -> bool:
         newest = path / "checkpoints" / f"{max(saved(path), default=0):09d}" / "state.json"
         return newest.exists() and json.loads(newest.read_bytes())["worse"] == 1
 
     killed(begin(*words, "--out", path), one_was_worse)
-    assert "Stopped early at step" in finished(begin("resume", path))
-    assert "Stopped early at step" in finished(unbroken)
+    assert "Stopped early at step" in here("resume", path)
+    assert "Stopped early at step" in here(*words, "--out", whole)
     assert rows(whole)[-1]["step"] < TOTAL
     assert metrics(whole)["weights"]["step"] < rows(whole)[-1]["step"]
     assert_same(path, whole)
 
 
-def test_mnist(tmp_path: Path, beside: Callable[..., "Popen[str]"]) -> None:
+def test_mnist(tmp_path: Path) -> None:
     words = ("train", "--epochs", "0.035", "--validation", "500", "--set", "train.batch=64")
     words += ("--set", "train.save=8", "--set", "train.log=3")
     path, whole = tmp_path / "run", tmp_path / "golden"
-    unbroken = beside(*words, "--out", whole)
     killed(begin(*words, "--out", path), lambda: rows(path) and rows(path)[-1]["step"] > max(saved(path)) > 0)
-    finished(begin("resume", path))
-    finished(unbroken)
+    here("resume", path)
+    here(*words, "--out", whole)
     assert rows(whole)[-1]["step"] == 32
     assert_same(path, whole)
 
@@ -266,7 +272,7 @@ def test_several_seeds_stopped_in_the_first(tmp_path: Path, golden: Callable[[],
     assert code == 75
     assert err.endswith(f"Go on with: lowerbound resume {path}\n")
     assert not (path / "seed-1").exists()
-    text = finished(begin("resume", path))
+    text = here("resume", path)
     assert_same(first, golden())
     other = metrics(path / "seed-1")["test"]["elbo"]
     each = [metrics(golden())["test"]["elbo"], other]
