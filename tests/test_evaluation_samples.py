@@ -181,10 +181,10 @@ def test_wrong_features_too_few_images_and_nan_are_refused(grey: Run, monkeypatc
 def test_a_model_that_cannot_be_drawn_from_is_refused_on_binarised_data(
     binary: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none(self: VAE, seed: int) -> None:
+    def none(self: VAE, z: torch.Tensor, *, seed: int, first: int = 0) -> None:
         raise UsageError("It has no single p(x|z).")
 
-    monkeypatch.setattr(VAE, "_pixels", none)
+    monkeypatch.setattr(VAE, "draw", none)
     with pytest.raises(UsageError, match=r"data are binarised.*no single p\(x\|z\)"):
         measured(binary)
 

@@ -51,6 +51,22 @@ def told(client: TestClient, name: str) -> dict[str, Any]:
     return dict(client.get(f"/api/runs/{id_of(client, name)}/model").json())
 
 
+def test_a_draw_from_the_likelihood_is_that_of_its_seed(client: TestClient, run: lowerbound.Run) -> None:
+    z = [[0.3, -0.2, 0.7], [0.0, 1.0, 0.0]]
+    found = [cells(asked(client, "digits", "decode", z=z, seed=seed)) for seed in (3, 3, 4)]
+    assert (found[0] == found[1]).all()
+    assert (found[0] != found[2]).any()
+    drawn = explore.decode(run.model, torch.tensor(z), seed=3)
+    assert (found[0] == drawn.squeeze(1).mul(255).round().byte().numpy()).all()
+    means = explore.decode(run.model, torch.tensor([z[0]] * 400), seed=0).mean(0)
+    expected = explore.decode(run.model, torch.tensor(z[0]))
+    assert (means - expected).abs().max() < 5 * 0.5 / 400**0.5  # of 400 Bernoulli draws
+    line = asked(client, "digits", "decode", z=z[:1], seed=3)["command"]
+    given: dict[str, Any] = {}
+    exec(line, given)
+    assert torch.equal(given["x"].cpu(), drawn[:1])
+
+
 def cells(sheet: dict[str, Any]) -> np.ndarray:
     """The images of a sheet, cut as it says."""
     whole = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet["sheet"].split(",")[1]))))

@@ -132,11 +132,17 @@ def manifold(model: Model, side: int = 20, reach: float = 0.99) -> tuple[Float[T
     return decode(model, z), values
 
 
-def decode(model: Model, z: Float[Tensor, "*B D"], batch: int = 500) -> Float[Tensor, "*rest"]:
-    """Decode latents with any leading axes, ``batch`` at a time, without gradients."""
+def decode(model: Model, z: Float[Tensor, "*B D"], batch: int = 500, seed: int | None = None) -> Float[Tensor, "*rest"]:
+    """Decode latents with any leading axes, ``batch`` at a time, without gradients.
+
+    Gives the mean of p(x|z), or where there is a ``seed`` a draw of it: the i-th depends on its z, the seed and i only.
+    """
     flat = z.reshape(-1, z.shape[-1]).to(next(model.parameters()).device)
     with evaluating(model), torch.inference_mode():
-        images = torch.cat([model.decode(part) for part in flat.split(batch)])
+        if seed is None:
+            images = torch.cat([model.decode(part) for part in flat.split(batch)])
+        else:
+            images = model.draw(flat, seed=seed)
     return images.reshape(*z.shape[:-1], *images.shape[1:])
 
 

@@ -1,7 +1,7 @@
 """The model: it turns x into a Trace, from which an objective or a measure reads what it needs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -230,11 +230,16 @@ class Model(nn.Module, ABC):
         seed = int(torch.randint(2**62, ())) if seed is None else seed
         some = max(n, 1)  # of no image at all, one is drawn for its shape
         z = self.draw_latents(some, seed=seed, temperature=temperature)
-        show = self._pixels(seed) if noise else lambda z, start: self.decode(z)
+        parts = [(z[i : i + batch], i) for i in range(0, some, batch)]
         with torch.no_grad():
-            return torch.cat([show(z[i : i + batch], i) for i in range(0, some, batch)])[:n]
+            return torch.cat([self.draw(z, seed=seed, first=i) if noise else self.decode(z) for z, i in parts])[:n]
 
-    def _pixels(self, seed: int) -> Callable[[Tensor, int], Tensor]:
+    def draw(self, z: Float[Tensor, "B D"], *, seed: int, first: int = 0) -> Float[Tensor, "B *X"]:
+        """Draw x from p(x|z), once for each z: that of row i depends on its z, the seed and ``first`` + i only.
+
+        Raises:
+            UsageError: if the model has no single p(x|z).
+        """
         raise UsageError(f"{type(self).__name__} has no single p(x|z) to draw from: leave out noise.")
 
 
@@ -330,11 +335,9 @@ class VAE(Model):
                     f"leave temperature at 1 instead of {temperature}."
                 ) from None
 
-    def _pixels(self, seed: int) -> Callable[[Tensor, int], Tensor]:
-        def show(z: Tensor, start: int) -> Tensor:
-            return torch.stack([self._draw(row, seed, start + i) for i, row in enumerate(z)])
-
-        return show
+    def draw(self, z: Float[Tensor, "B D"], *, seed: int, first: int = 0) -> Float[Tensor, "B *X"]:
+        """Draw x from p(x|z), once for each z: that of row i depends on its z, the seed and ``first`` + i only."""
+        return torch.stack([self._draw(row, seed, first + i) for i, row in enumerate(z)])
 
     def _draw(self, z: Tensor, seed: int, i: int) -> Tensor:
         with rng.noise(seed, "pixels", i):

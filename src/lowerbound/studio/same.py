@@ -11,9 +11,10 @@ def begun(run: Run, *imports: str) -> str:
     return "; ".join(["import lowerbound, torch", *imports, f"run = lowerbound.load({str(run.path)!r})"])
 
 
-def decoded(run: Run, z: list[float]) -> str:
-    """Decode latents."""
-    return f"{begun(run, EXPLORE)}; x = explore.decode(run.model, {code(z)})"
+def decoded(run: Run, z: list[float], seed: int | None = None) -> str:
+    """Decode latents to the mean of p(x|z), or to a draw of it by a seed."""
+    drawn = "" if seed is None else f", seed={seed}"
+    return f"{begun(run, EXPLORE)}; x = explore.decode(run.model, {code(z)}{drawn})"
 
 
 def traversed(run: Run, z: list[float], latent: int, low: float, high: float, steps: int) -> str:

@@ -106,11 +106,11 @@ def _centre(run: Run) -> list[float] | None:
 
 
 @post("/api/runs/{run}/decode", lane="model")
-def decode(studio: Studio, run: Id, z: Codes) -> dict[str, Any]:
-    """Decode latents to their mean images."""
+def decode(studio: Studio, run: Id, z: Codes, seed: Seed | None = None) -> dict[str, Any]:
+    """Decode latents to the means of p(x|z), or by a seed to draws of it."""
     found = studio.opened(run).run
-    some = shown(found, explore.decode(found.model, latents(found, z)))
-    return some if len(z) > 1 else {**some, "command": same.decoded(found, z[0])}
+    some = shown(found, explore.decode(found.model, latents(found, z), seed=seed))
+    return some if len(z) > 1 else {**some, "command": same.decoded(found, z[0], seed)}
 
 
 @get("/api/runs/{run}/start", lane="model")
