@@ -3,7 +3,6 @@
 import itertools
 import json
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,9 @@ from typing import Any
 import pytest
 
 from lowerbound.run import Run
-from realbrowser import Server, browser, needed, until
+from realbrowser import Server, browser, free_port, needed, until
 
 pytestmark = needed
-
-
-def free_port() -> int:
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        port: int = place.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")

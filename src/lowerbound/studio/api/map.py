@@ -18,6 +18,7 @@ from lowerbound.studio.atlas import Atlas, Of
 from lowerbound.studio.limits import Code, Coordinate, Id, Split, Text
 from lowerbound.studio.route import RequestError, get, post
 from lowerbound.studio.state import Studio
+from lowerbound.words import noun
 
 Places = Annotated[list[Code], Field(min_length=1, max_length=1024)]
 PlaneName = Annotated[str, Field(pattern=r"^(pca|umap|z\d{1,4}\.z\d{1,4})$")]
@@ -44,6 +45,7 @@ def map(
         "latents": [k for k, _ in gallery.latents_by_kl(found.run)],
         "umap": atlas.UMAP,
         "split": found.split,
+        "noun": noun(found.run.data["shape"]),
         "splits": {name: count for name, count in found.run.data["images"].items() if count},
         "count": len(found.codes.result.z),
         "colours": _colours(found.run),

@@ -28,6 +28,5 @@ function word(text) {
 function leaf(text) {
   if (/^[0-9.]+$/.test(text)) return m("mn", text);
   if (OPERATORS.test(text) || /^(exp|log|KL|E)\($/.test(text)) return m("mo", text);
-  const element = m(/^[A-Za-z]{2,}$/.test(text) ? "mtext" : "mi", text);
-  return element;
+  return m(/^[A-Za-z]{2,}$/.test(text) ? "mtext" : "mi", text);
 }

@@ -4,15 +4,19 @@ import { h } from "./dom.js";
 import { choice, loaded } from "./parts.js";
 import { put } from "./tiles.js";
 
+const PACE = 8;
 const ENDS = { loops: "again and again", back: "there and back", once: "once" };
 const quiet = matchMedia("(prefers-reduced-motion: reduce)");
 
+const possible = (pace) => Math.min(50, Math.max(1, Math.round(pace) || PACE));
+
 /**
- * Make a player. `draw(sheet, play)` shows another film; `settings()` gives {pace, end}; `changed(settings)` is told of
+ * Make a player. `draw(sheet, play)` shows another film; `stop()` pauses it; `settings()` gives {pace, end}; `changed(settings)` is told of
  * changes, `seen(i)` of the frame that is shown. It stops when the signal aborts, and never begins by itself where
  * motion is to be reduced.
  */
-export function player(label, { pace = 8, end = "loops", changed = () => {}, seen = () => {} }, signal) {
+export function player(label, { pace = PACE, end = "loops", changed = () => {}, seen = () => {} }, signal) {
+  [pace, end] = [possible(pace), Object.hasOwn(ENDS, end) ? end : "loops"];
   const canvas = h("canvas", { class: "pixels film", role: "img", "aria-label": label });
   const button = h("button", { type: "button", class: "plain", onclick: () => (timer ? stop() : play()) }, "Play");
   const place = h("input", { type: "range", min: 0, max: 0, step: 1, value: 0, "aria-label": "Place in the animation", oninput: scrub });
@@ -48,7 +52,7 @@ export function player(label, { pace = 8, end = "loops", changed = () => {}, see
     show(at + way > last ? 0 : at + way);
   }
   function set() {
-    pace = Math.min(50, Math.max(1, Math.round(speed.valueAsNumber) || 8));
+    pace = possible(speed.valueAsNumber);
     speed.value = pace;
     if (timer) {
       stop();
@@ -73,6 +77,7 @@ export function player(label, { pace = 8, end = "loops", changed = () => {}, see
     show(Math.min(at, sheet.count - 1));
     if (begin && !quiet.matches) play();
   };
+  element.stop = stop;
   element.settings = () => ({ pace, end });
   return element;
 }

@@ -11,7 +11,7 @@ import { easel } from "./easel.js";
 const KEPT = "lowerbound.drawing";
 
 /** Make the easel of a run with all the ways to get a picture onto it; `info` is of /api/runs/{run}/easel. */
-export function subject(run, info, { state, signal, mask = false, changed, failed, hidden }) {
+export function subject(run, info, { state, signal, mask = false, example, changed, failed, hidden }) {
   let source = { kind: "canvas" };
   const kept = session();
   const own = kept?.width === info.width && kept?.height === info.height && kept?.channels === info.channels ? kept : null;
@@ -23,7 +23,7 @@ export function subject(run, info, { state, signal, mask = false, changed, faile
     [["auto", "if it looks the other way round"], ["yes", "always"], ["no", "never"]].map(([value, name]) => h("option", { value }, name)));
   const inverted = h("label", { class: "choice", hidden: true }, "Swap dark and light", invert);
   const row = h("input", { type: "number", min: 0, max: Math.max(0, info.rows - 1), value: state.row ?? "", placeholder: "0", onchange: () => row.value !== "" && held(Number(row.value)) });
-  const file = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp,image/gif,image/bmp", class: "unseen", onchange: () => file.files[0] && given(file.files[0]) });
+  const file = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp,image/gif,image/bmp", class: "unseen", onchange: () => { taken(file.files); file.value = ""; } });
 
   const ask = newest(async () => {
     if (source.kind === "row") return post(`/api/runs/${run}/held`, { row: source.row });
@@ -32,6 +32,7 @@ export function subject(run, info, { state, signal, mask = false, changed, faile
     if (source.kind === "file") return upload("/api/images", source.blob, { run, invert: source.plain ? "no" : invert.value, centre: centred });
     return board.empty ? null : upload("/api/images", await board.blob(), { run, invert: "no", centre: centre.checked });
   }, async (found) => {
+    if (signal.aborted) return;
     fill(notes, found ? [found.label ? `A ${info.split} image of the class ${found.label}. ` : "", found.notes.join(" ")] : "");
     if (found && source.kind !== "canvas") await board.load(found.picture.sheet, { keep: false });
     if (found && source.kind === "file") {
@@ -40,7 +41,8 @@ export function subject(run, info, { state, signal, mask = false, changed, faile
     }
     changed(found);
   }, (error) => {
-    if (source.kind !== "canvas") source = { kind: "canvas" };
+    source = { kind: "canvas" };
+    inverted.hidden = true;
     failed(error);
   });
   const take = () => ask(source);
@@ -115,10 +117,20 @@ export function subject(run, info, { state, signal, mask = false, changed, faile
     hidden?.();
   }
 
-  const pictures = (list) => [...(list ?? [])].find((one) => one.type.startsWith("image/"));
+  function taken(files) {
+    if (!files?.length) return;
+    const blob = [...files].find((one) => one.type.startsWith("image/"));
+    if (blob) given(blob);
+    else failed(new Error("This is no picture: take a PNG, JPEG, WebP, GIF or BMP."));
+  }
   document.addEventListener("paste", (event) => {
-    const blob = pictures(event.clipboardData?.files);
-    if (blob) { event.preventDefault(); given(blob); }
+    if (event.clipboardData?.files.length) event.preventDefault();
+    taken(event.clipboardData?.files);
+  }, { signal });
+  for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => { // beside the easel, too: the browser would leave the page for the file
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    if (name === "drop") taken(event.dataTransfer.files);
   }, { signal });
   const element = h("div", { class: "subject" }, board.element, notes,
     h("div", { class: "row" },
@@ -127,21 +139,17 @@ export function subject(run, info, { state, signal, mask = false, changed, faile
         h("button", { type: "button", class: "quiet", onclick: () => held(Math.floor(Math.random() * info.rows)) }, "Any")] : null),
     h("div", { class: "row" },
       info.channels === 1 ? h("label", { class: "choice" }, centre, "Centre and scale it, as the digits of MNIST are") : null, inverted),
-    h("p", { class: "note" }, "A picture can also be pasted, or dropped here. It stays on this machine."));
+    h("p", { class: "note" }, "A picture can also be pasted, or dropped on this page. It stays on this machine."));
   file.setAttribute("tabindex", "-1");
   file.setAttribute("aria-label", "A picture's file");
-  for (const name of ["dragover", "drop"]) element.addEventListener(name, (event) => {
-    event.preventDefault();
-    const blob = name === "drop" && pictures(event.dataTransfer?.files);
-    if (blob) given(blob);
-  });
 
-  /** Begin with the row of the URL, or with what was drawn before. */
+  /** Begin with the row of the URL, with what was drawn before, or with an example where one is asked for. */
   async function start() {
     if (own?.tool) board.tool = own.tool;
     if (state.row !== undefined && info.rows) held(Number(state.row) || 0);
     else if (saved?.plain) source = { kind: "file", blob: pictureOf(saved.address), plain: true };
     else if (saved) await board.load(saved.address, { keep: false }).catch(() => {});
+    else if (example !== undefined && info.rows) held(example);
     if (mask && own?.hidden && own.of === (source.row ?? null)) {
       board.cover(own.hidden);
       await settle();

@@ -8,12 +8,13 @@ import { head } from "../lib/head.js";
 import { latentMap } from "../lib/map.js";
 import { command, images, loading, picture, problem } from "../lib/parts.js";
 import { nearest, traverse } from "./explore/near.js";
-import { place, settled } from "./explore/place.js";
+import { heldOut, place, settled } from "./explore/place.js";
 import { samples } from "./explore/samples.js";
 import { sliders } from "./explore/sliders.js";
 import { way } from "./explore/way.js";
 
 const SIZE = 320; // pixels that the decoded image has at least, where it is smaller
+const SEED = 0; // of the noise of p(x|z), the same at each place: what changes is z
 
 export default {
   title: "Explore",
@@ -30,25 +31,20 @@ async function opened({ run, state }, signal) {
 }
 
 function page({ state }, { run, model, z }, signal) {
-  const at = place(z, state.row === undefined ? null : Number(state.row));
+  const at = place(z, /^\d{1,9}$/.test(state.row ?? "") ? Number(state.row) : null);
   // the cross on the map comes after the picture, which must not wait for it
-  const show = decoded(run, model, at, () => map?.here(at.z), signal);
+  const show = decoded(run, model, at, state, () => map?.here(at.z), signal);
   const row = model.picture ? traverse(run, model, at, state, signal) : null;
   const map = model.missing ? null : latentMap(run.id, {
     state, changed: remember,
     moved: ({ sheet, numbers }) => show.preview(sheet ?? { numbers }),
+    left: () => show.now(),
     picked({ z }) {
       at.set(z);
       anchors.pin(z);
     },
   });
-  map?.addEventListener("pointerleave", () => show.now());
-  map?.addEventListener("focusout", () => show.now());
-  const drawn = ({ anchors, z }) => {
-    map?.anchors(anchors);
-    map?.path(z);
-  };
-  const anchors = way(run, model, at, state, drawn, signal);
+  const anchors = way(run, model, at, state, { anchors: (some) => map?.anchors(some), path: (z) => map?.path(z) }, signal);
   signal.addEventListener("abort", () => map?.close());
   const kept = settled(() => remember({ z: toText(at.z), row: at.row }), 200, signal);
   at.on(() => {
@@ -65,37 +61,45 @@ function page({ state }, { run, model, z }, signal) {
 }
 
 /** What the place decodes to: always that of the newest place, or for a while of another one; `then` comes after each. */
-function decoded(run, model, at, then, signal) {
+function decoded(run, model, at, state, then, signal) {
   const [wrong, same] = [h("div", {}), h("div", {})];
   const told = h("p", { class: "note value" });
   const scale = Math.max(1, Math.ceil(SIZE / Math.max(...model.shape.slice(-2))));
   const canvas = model.picture ? images("The image that z decodes to", { scale }) : h("div", { class: "wide", role: "group", tabindex: 0, "aria-label": "What z decodes to" });
-  const draw = (found) => (model.picture ? canvas.draw(found) : fill(canvas, table(found.numbers[0])));
-  let here = null;
-  const ask = newest((z) => post(`/api/runs/${run.id}/decode`, { z: [z] }, signal), async (found, z) => {
-    here = { found, z };
+  const words = h("span", {});
+  const draw = (found, what, noisy) => {
+    words.textContent = `${what} decodes to this: ${noisy ? "a draw from" : "the mean of"} p(x|z), from the ${model.note}.`;
+    return model.picture ? canvas.draw(found) : fill(canvas, table(found.numbers[0]));
+  };
+  let [here, elsewhere, noise] = [null, false, state.draw === "1"];
+  const ask = newest((body) => post(`/api/runs/${run.id}/decode`, body, signal), async (found, { z: [z], seed }) => {
+    here = { found, z, noisy: seed !== undefined };
     fill(wrong);
     fill(same, command(found.command));
-    await draw(found);
+    if (!elsewhere) await draw(found, "z", here.noisy);
     then();
   }, (error) => {
     fill(wrong, problem(error));
     then();
   });
   if (model.picture) readout(canvas, scale, told);
-  const [mine, pointed] = ["z decodes to this", "The place under the pointer decodes to this"].map((what) => `${what}: the mean of p(x|z), from the ${model.note}.`);
-  const words = h("span", {}, mine);
+  function now() {
+    elsewhere = false;
+    if (here?.z === at.z && here.noisy === noise) draw(here.found, "z", noise);
+    else ask({ z: [at.z], seed: noise ? SEED : undefined });
+  }
+  const noisy = h("label", { class: "choice" }, h("input", { type: "checkbox", checked: noise, onchange(event) {
+    noise = event.target.checked;
+    remember({ draw: noise ? 1 : null });
+    now();
+  } }), h("span", {}, "with the noise of p(x|z)"));
   return {
     same,
-    element: h("div", {}, model.picture ? picture(canvas, words, `decoded-${run.name}`) : [h("p", { class: "note" }, "The data are vectors: z decodes to numbers, not to a picture. ", words), canvas], told, wrong),
+    element: h("div", {}, model.picture ? picture(canvas, words, `decoded-${run.name}`) : [h("p", { class: "note" }, "The data are vectors: z decodes to numbers, not to a picture. ", words), canvas], noisy, told, wrong),
+    now,
     preview(found) {
-      draw(found);
-      words.textContent = pointed;
-    },
-    now() {
-      words.textContent = mine;
-      if (here && here.z === at.z) draw(here.found);
-      else ask(at.z);
+      elsewhere = true;
+      draw(found, "The place under the pointer", false);
     },
   };
 }
@@ -118,31 +122,24 @@ function readout(canvas, scale, told) {
 /** Where to start from: a held-out image, a new sample, the prior's middle. */
 function begin(run, model, at, signal) {
   const wrong = h("div", {});
-  const one = `${model.split} ${model.noun.slice(0, -1)}`;
+  const one = heldOut(model);
   const row = h("input", { type: "number", min: 0, max: Math.max(0, model.rows - 1), step: 1, value: at.row ?? 0, "aria-label": `Row of the ${one}` });
-  const attempt = (work) => async (event) => {
-    event.preventDefault();
-    fill(wrong);
-    try {
-      await work();
-    } catch (error) {
-      if (error.name !== "AbortError") fill(wrong, problem(error));
-    }
-  };
-  const image = attempt(async () => {
-    const found = await get(`/api/runs/${run.id}/start`, { image: Math.max(0, Math.round(row.valueAsNumber) || 0) }, signal);
-    at.set(found.z, { row: row.valueAsNumber });
-    say(`At ${one} ${row.value}${found.label ? `, ${found.label}` : ""}`);
-  });
-  const sample = attempt(async () => {
+  const go = newest((work) => work(), () => fill(wrong), (error) => fill(wrong, problem(error)));
+  async function image() {
+    const chosen = Math.max(0, Math.round(row.valueAsNumber) || 0);
+    const found = await get(`/api/runs/${run.id}/start`, { image: chosen }, signal);
+    at.set(found.z, { row: chosen });
+    say(`At ${one} ${chosen}${found.label ? `, ${found.label}` : ""}`);
+  }
+  async function sample() {
     const found = await post(`/api/runs/${run.id}/sample`, { number: 1, seed: Math.floor(Math.random() * 2 ** 31) }, signal);
     at.set(found.z[0]);
-  });
+  }
   const nowhere = model.centre ? undefined : model.apart ?? "This prior has no middle.";
-  return h("form", { class: "row begin", onsubmit: image },
+  return h("form", { class: "row begin", onsubmit: (event) => (event.preventDefault(), go(image)) },
     h("span", { class: "note" }, "Start from"),
     model.rows ? [h("label", { class: "choice" }, h("span", {}, one), row), h("button", { type: "submit", class: "quiet" }, "Go")] : null,
-    h("button", { type: "button", class: "quiet", onclick: sample }, "A new sample"),
+    h("button", { type: "button", class: "quiet", onclick: () => go(sample) }, "A new sample"),
     h("button", { type: "button", class: "quiet", disabled: !model.centre, title: nowhere, onclick: () => at.set(model.centre) }, "The prior’s middle"),
     wrong);
 }

@@ -3,7 +3,7 @@
 import { fill, h } from "../dom.js";
 import { choice } from "../parts.js";
 
-const UNDER = { none: "nothing", prior: "the prior's density", codes: "the codes' density", holes: "holes: prior without codes" };
+export const UNDER = { none: "nothing", prior: "the prior's density", codes: "the codes' density", holes: "holes: prior without codes" };
 
 /** Make the row of choices; `change({...})` says what was chosen. */
 export function controls(meta, chosen, change) {
@@ -11,7 +11,7 @@ export function controls(meta, chosen, change) {
   const colours = meta.colours.length > 1;
   return [
     meta.line ? null : planes(meta, change),
-    several ? choice("Examples", Object.fromEntries(Object.entries(meta.splits).map(([name, n]) => [name, `${name} (${n.toLocaleString("en")})`])), meta.split, (split) => change({ split })) : null,
+    several ? choice(meta.noun[0].toUpperCase() + meta.noun.slice(1), Object.fromEntries(Object.entries(meta.splits).map(([name, n]) => [name, `${name} (${n.toLocaleString("en")})`])), meta.split, (split) => change({ split })) : null,
     colours ? choice("Colour", Object.fromEntries(meta.colours.map((name) => [name, name])), meta.colour, (colour) => change({ colour })) : null,
     meta.flat ? choice("Under it", UNDER, chosen.under, (under) => change({ under })) : null,
   ];
@@ -28,6 +28,19 @@ function planes(meta, change) {
     meta.latents.map((k) => `z${k}`).filter((z) => z !== other).map((z) => h("option", { value: z, selected: z === mine }, z)));
   return h("span", { class: "choice" }, h("span", {}, "Plane"), kind,
     two ? [axis("Across", i, j, (z) => `${z}.${j}`), h("span", { "aria-hidden": "true" }, "×"), axis("Upwards", j, i, (z) => `${i}.${z}`)] : null);
+}
+
+/** Make the buttons of the map; `does` has zoom(factor), reset() and take(). */
+export const buttons = (does) => h("span", { class: "choice" },
+  [["+", "Zoom in", () => does.zoom(1.3)], ["−", "Zoom out", () => does.zoom(1 / 1.3)], ["All", "Show all of the map", does.reset], ["PNG", "Save the map as PNG", does.take]].map(([text, name, onclick]) =>
+    h("button", { type: "button", class: "quiet", "aria-label": name, title: name, onclick }, text)));
+
+/** Put other controls into a row; the one of the same name keeps the keyboard. */
+export function replaced(bar, ...more) {
+  const name = (one) => one.getAttribute("aria-label") ?? one.labels?.[0]?.firstChild.textContent;
+  const held = bar.contains(document.activeElement) ? name(document.activeElement) : null;
+  fill(bar, more);
+  if (held) [...bar.querySelectorAll("select, button")].find((one) => name(one) === held)?.focus();
 }
 
 /** Fill the legend: a class is hidden, or shown again, by its button. */

@@ -10,7 +10,7 @@ export function hands(element, does, signal) {
   const on = (name, call, more = {}) => element.addEventListener(name, call, { signal, ...more });
   const at = (event) => {
     const box = element.getBoundingClientRect();
-    return [event.clientX - box.left, event.clientY - box.top];
+    return [event.clientX - box.left - element.clientLeft, event.clientY - box.top - element.clientTop];
   };
 
   on("pointerdown", (event) => {
@@ -45,7 +45,7 @@ export function hands(element, does, signal) {
   };
   on("pointerup", up);
   on("pointercancel", up);
-  on("pointerleave", (event) => event.pointerType === "mouse" && does.left());
+  on("pointerleave", () => does.left()); // a finger leaves when it is lifted
   on("blur", () => does.left());
   on("wheel", (event) => {
     event.preventDefault();

@@ -13,9 +13,3 @@ export async function density(run, parameters, signal, waiting) {
   const found = await ready(`/api/runs/${run}/map/density`, parameters, signal, waiting);
   return { ...found, cells: Uint8Array.from(atob(found.cells), (c) => c.charCodeAt(0)) };
 }
-
-/** Choose at most `most` of a way's places, evenly, the last among them. */
-export function thinned(path, most) {
-  const step = Math.max(1, (path.length - 1) / (most - 1));
-  return path.length <= most ? path : Array.from({ length: most }, (_, i) => path[Math.round(i * step)]);
-}

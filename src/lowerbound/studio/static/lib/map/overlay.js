@@ -1,12 +1,11 @@
 // What moves over the points: the way, the anchors, the posterior, the cross of z and the keyboard's.
 
 import { colour } from "./colours.js";
+import { cleared } from "./paint.js";
 
 /** Draw all of it anew: it is little. */
 export function paintOver(canvas, ratio, view, { here, anchors, path, posterior, cursor, near }) {
-  const to = canvas.getContext("2d");
-  to.setTransform(ratio, 0, 0, ratio, 0, 0);
-  to.clearRect(0, 0, view.width, view.height);
+  const to = cleared(canvas, ratio, view);
   to.font = "600 13px system-ui, sans-serif";
   to.lineJoin = to.lineCap = "round";
   const [ink, card, accent, second] = ["ink", "card", "accent", "second"].map(colour);

@@ -14,7 +14,7 @@ export function mapPicture(layers, ratio, legend, title) {
   [canvas.width, canvas.height] = [layers[0].width, (height + 34 + 22 * rows.length) * ratio];
   to.fillStyle = colour("card");
   to.fillRect(0, 0, canvas.width, canvas.height);
-  layers.forEach((layer) => to.drawImage(layer, 0, 0));
+  layers.forEach((layer) => to.drawImage(layer, 0, 0, layers[0].width, layers[0].height));
   to.setTransform(ratio, 0, 0, ratio, 0, 0);
   to.font = FONT;
   rows.forEach((row, r) => row.forEach(({ x, name, css }) => {

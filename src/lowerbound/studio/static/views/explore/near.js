@@ -1,27 +1,27 @@
 // What is around: one latent moved along its range, and the held-out images whose codes are nearest.
 
 import { remember } from "../../lib/address.js";
-import { newest, post } from "../../lib/api.js";
+import { newest, post, ready } from "../../lib/api.js";
 import { fill, h, number } from "../../lib/dom.js";
-import { busy, command, picture, problem } from "../../lib/parts.js";
+import { busy, command, picture, problem, working } from "../../lib/parts.js";
 import { tiles } from "../../lib/tiles.js";
-import { settled } from "./place.js";
+import { heldOut, settled } from "./place.js";
 
 /** Make the row of one latent; `focus(latent)` says which. */
 export function traverse(run, model, at, state, signal) {
   const known = new Map(model.latents.map((one) => [one.latent, one]));
   let latent = known.has(Number(state.latent)) && state.latent ? Number(state.latent) : model.latents[0].latent;
-  let values = [];
+  let shown = null;
   const row = tiles("Along the latent", { pick(i) {
     const z = [...at.z];
-    z[latent] = values[i];
+    z[shown.latent] = shown.values[i];
     at.set(z);
   } });
   const title = h("h2", {});
   const [wrong, same] = [h("div", {}), h("div", {})];
   const ask = newest((body) => post(`/api/runs/${run.id}/traverse`, body, signal), show, (error) => fill(wrong, problem(error)));
-  function show(found) {
-    values = found.values;
+  function show(found, { latent }) {
+    const { values } = (shown = { latent, values: found.values });
     fill(wrong);
     fill(same, command(found.command));
     row.draw(found, (i) => ({ name: `z${latent} at ${number(values[i])}`, caption: number(values[i]) }));
@@ -53,13 +53,11 @@ export function nearest(run, model, at, state, signal) {
   const words = `The ${model.split} ${model.noun} whose codes are nearest to z, by Euclidean distance.`;
   const figure = model.picture ? picture(row, words, `nearest-${run.name}`) : h("div", {}, row, h("p", { class: "note" }, words));
   figure.hidden = true;
-  const ask = newest(look, show, (error) => fill(told, problem(error)));
-  async function look(z) {
-    for (;;) {
-      const answer = await post(`/api/runs/${run.id}/nearest`, { z, number: 10 }, signal);
-      if (answer.ready !== false) return answer;
-      fill(told, busy(`${answer.words} … ${answer.done} of ${answer.of}`)); // in short turns, between which others are decoded
-    }
+  const encoding = working(`The ${model.noun} are being encoded …`);
+  const ask = newest((z) => ready(`/api/runs/${run.id}/nearest`, { z, number: 10 }, signal, waiting, post), show, (error) => fill(told, problem(error)));
+  function waiting(how) {
+    if (!encoding.isConnected) fill(told, encoding);
+    encoding.told(how);
   }
   function show(next) {
     found = next;
@@ -68,7 +66,7 @@ export function nearest(run, model, at, state, signal) {
     fill(same, command(found.command));
     const label = (i) => (found.labels ? `, ${found.labels[i]}` : "");
     row.draw(found, (i) => ({
-      name: `${model.split} ${model.noun.slice(0, -1)} ${found.rows[i]}${label(i)}, at a distance of ${number(found.distances[i])}`,
+      name: `${heldOut(model)} ${found.rows[i]}${label(i)}, at a distance of ${number(found.distances[i])}`,
       caption: `${number(found.distances[i])}${label(i)}`,
     }));
   }

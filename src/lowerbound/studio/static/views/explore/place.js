@@ -15,6 +15,9 @@ export function place(z, row = null) {
   };
 }
 
+/** Name one of the held-out images, or examples. */
+export const heldOut = (model) => `${model.split} ${model.noun.slice(0, -1)}`;
+
 /** Wait until nothing has asked for a while. */
 export function settled(work, milliseconds, signal) {
   let timer = null;

@@ -7,20 +7,21 @@ import { fill, h, save, say } from "../../lib/dom.js";
 import { choice, command, loaded, picture, problem } from "../../lib/parts.js";
 import { player } from "../../lib/player.js";
 import { numbers, put, tiles } from "../../lib/tiles.js";
+import { heldOut } from "./place.js";
 
 const KINDS = { spherical: "spherical", linear: "linear" };
 const MOST = 16;
 const WORDS = "Linear is the straight line; spherical keeps the length that samples of the prior have. Choose a step, and the sliders go there.";
 
-/** Make the section; `drawn({anchors, z})` is told what a map can show. Its `pin(z, row)` adds an anchor. */
-export function way(run, model, at, state, drawn, signal) {
+/** Make the section; a map is told what it can show by anchors([{z, name}]) and path([z]). `pin(z, row)` adds an anchor. */
+export function way(run, model, at, state, map, signal) {
   const latents = model.latents.length;
   let anchors = anchorsFromText(state.anchors, latents);
   const asked = { kind: state.kind in KINDS ? state.kind : "spherical", steps: steps(state.steps) };
   let found = null;
   const list = h("ol", { class: "anchors" });
   const strip = tiles("On the way", { pick: (i) => at.set(found.z[i]) });
-  const film = player("The way, as an animation", { pace: Number(state.pace) || 8, end: state.end ?? "loops", changed: pace, seen: (i) => strip.mark(i) }, signal);
+  const film = player("The way, as an animation", { pace: Number(state.pace), end: state.end, changed: pace, seen: (i) => strip.mark(i) }, signal);
   const [same, wrong, result] = [h("div", {}), h("div", {}), h("div", {})];
   const fail = (error) => fill(wrong, problem(error));
   let begin = false;
@@ -41,15 +42,16 @@ export function way(run, model, at, state, drawn, signal) {
     fill(wrong);
     listed();
     result.hidden = anchors.length < 2;
+    map.anchors(anchors.map(({ z }, i) => ({ z, name: String(i + 1) })));
     if (anchors.length) pictures(anchors.map(({ z }) => z));
-    if (anchors.length > 1) walk(body());
-    else drawn({ anchors: named(), z: [] });
+    if (anchors.length > 1) return walk(body());
+    film.stop();
+    map.path([]);
   }
-  const named = () => anchors.map((anchor, i) => ({ ...anchor, name: String(i + 1) }));
 
   function listed() {
     fill(list, anchors.map(({ z, row }, i) => {
-      const name = row === null ? `Anchor ${i + 1}` : `${model.split} ${model.noun.slice(0, -1)} ${row}`;
+      const name = row === null ? `Anchor ${i + 1}` : `${heldOut(model)} ${row}`;
       const act = (text, what, work, off = false) => h("button", { type: "button", class: "quiet", disabled: off, "aria-label": `${what} ${name}`, title: what, onclick: work }, text);
       return h("li", {},
         model.picture ? h("canvas", { class: "pixels", role: "img", "aria-label": name }) : h("code", {}, numbers(z)),
@@ -71,13 +73,14 @@ export function way(run, model, at, state, drawn, signal) {
     const whole = await loaded(sheet.sheet);
     [...list.querySelectorAll("canvas")].slice(0, sheet.count).forEach((canvas, i) => put(canvas, sheet, whole, i));
   }
-  function show(next) {
+  function show(next, { steps }) {
+    if (anchors.length < 2) return; // they were removed meanwhile
     found = next;
-    const end = (i) => (i % (asked.steps - 1) ? undefined : `${i / (asked.steps - 1) + 1}`);
+    const end = (i) => (i % (steps - 1) ? undefined : `${i / (steps - 1) + 1}`);
     strip.draw(found, (i) => ({ name: `Step ${i + 1} of ${found.count} on the way`, caption: end(i) }));
     if (model.picture) film.draw(found, begin);
     fill(same, command(found.command));
-    drawn({ anchors: named(), z: found.z });
+    map.path(found.z);
   }
   async function animation(event) {
     const { pace, end } = film.settings();
