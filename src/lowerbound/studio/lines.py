@@ -19,6 +19,7 @@ NEEDED = FILES[:4]  # to open a run
 READ = (*FILES, EVALUATION, FRAMES, LOCK, WEIGHTS)
 LARGEST = 32 << 20  # bytes of a JSON file: more than any run writes
 OWN = {"kind": "own"}
+GAUSSIAN = ("gaussian", "bn-gaussian")  # posteriors whose z is μ + σ ⊙ ε, by their kind in a spec
 
 
 @contextmanager
@@ -126,9 +127,15 @@ def _spec(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
     _, weight = recipes.beta_of(spec["objective"]) or (None, None)
     asked = weight.get("end") if isinstance(weight, Mapping) else weight
     found = {"latents": spec["latents"], "seed": spec["seed"], "beta": number(asked), "reached": None}
+    found["gaussian"] = is_gaussian(spec)
     if spec["model"] == OWN:
         found["own"] = "Its model was built in Python and its spec does not describe it: open it there, with load()."
     return found
+
+
+def is_gaussian(spec: specs.Spec) -> bool:
+    """Whether a spec's posterior is a diagonal Gaussian."""
+    return spec["model"].get("posterior", {}).get("kind") in GAUSSIAN
 
 
 def _data(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:

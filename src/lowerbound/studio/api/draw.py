@@ -13,6 +13,7 @@ from lowerbound.process import program
 from lowerbound.run import Run
 from lowerbound.studio import pictures, same, sets
 from lowerbound.studio.api.explore import is_point, named, room, rounded
+from lowerbound.studio.lines import is_gaussian
 from lowerbound.studio.limits import Chains, Few, Id, Mask, Row, Seed, Strength
 from lowerbound.studio.route import RequestError, get, post
 from lowerbound.studio.slow import Slow
@@ -38,7 +39,7 @@ def easel(studio: Studio, run: Id) -> dict[str, Any]:
     return {
         **known, "channels": c, "height": h, "width": w, "split": split, "note": found.weights_note,
         "binarised": found.data["binarise"] != "none", "cost": likelihood,
-        "digits": found.data["name"] == "mnist", "gaussian": sets.is_gaussian(found.spec),
+        "digits": found.data["name"] == "mnist", "gaussian": is_gaussian(found.spec),
         "point": is_point(found),
     }  # fmt: skip
 
