@@ -56,21 +56,21 @@ def noun(shape: Sequence[int]) -> str:
 
 
 def with_error(value: float, error: float | None) -> str:
-    """Write a figure to two decimals, or up to five where an error below 0.01 has two digits by them; a real minus.
+    """Write a figure as `number` does, to two decimals, or up to five where an error below 0.01 has two digits by them.
 
     An error that these decimals show as zero is left out.
 
     Example:
         >>> with_error(-101.2345, 0.31), with_error(24.1995, 0.0375), with_error(0.1704, 0.00312)
         ('−101.23 ± 0.31', '24.20 ± 0.04', '0.1704 ± 0.0031')
-        >>> with_error(0.286, 1e-9)
-        '0.29'
+        >>> with_error(0.286, 1e-9), with_error(-22546.86, 105.164)
+        ('0.29', '−22,546.86 ± 105.16')
     """
     small = error is not None and 0 < error < 0.01
     decimals = min(5, 1 - math.floor(math.log10(error))) if small and error else 2
     if error is None or round(error, decimals) == 0:
-        return f"{value:.2f}".replace("-", "−")
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
+        return number(value)
+    return f"{number(value, decimals)} ± {number(error, decimals)}"
 
 
 def p_value(p: float) -> str:

@@ -221,7 +221,7 @@ def figure(row: Row, name: str) -> str:
     if name == "active" and len(row.runs) == 1:
         return f"{value:.0f}"
     text = with_error(value, error)
-    return text if len(row.runs) > 1 or error is None else f"{text.replace(' ± ', ' (')})"
+    return text if len(row.runs) > 1 or " ± " not in text else f"{text.replace(' ± ', ' (')})"
 
 
 def aligned(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:

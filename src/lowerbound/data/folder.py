@@ -40,7 +40,7 @@ def folder(
 
     Arguments:
         path: the folder.
-        size: [width, height] of the crop; null where all images have one size.
+        size: [width, height] that each is cropped in its centre and resized to; null where all images have one size.
         colour: grey, colour, or auto: grey if every image is.
 
     ``size`` is [width, height]: a centre crop to that shape, then an antialiased resize. Without it, all images must

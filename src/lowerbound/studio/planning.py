@@ -196,7 +196,7 @@ def field_of(error: LowerboundError) -> str | None:
     if found := re.match(r"--set '([A-Za-z][\w.-]*)=", text):
         return found[1]
     if isinstance(error, DataError) and "ikelihood" not in text:
-        return "data"
+        return "data.size" if "--size" in text else "data"
     found = re.match(r"([A-Za-z][\w-]*(?:\.[\w-]+)*)(?=:| is )", text)
     return found[1] if found and (found[1] in Form.__dataclass_fields__ or "." in found[1]) else None
 

@@ -37,7 +37,7 @@ class Route:
 
     Its first argument is the `Studio`; those in the path come from there, all others from the query of a GET and from
     the JSON body of a POST. An argument ``body`` of bytes takes the body as it is. It gives JSON, or a response, or a
-    function that gives one when its lane is free for others again.
+    function that gives either when its lane is free for others again.
 
     Arguments:
         method: GET reads; POST needs the page's own header.
@@ -98,7 +98,8 @@ def _checked(adapter: Any, name: str, value: Any, strict: bool) -> Any:
             return adapter.validate_json(json.dumps(value, allow_nan=False), strict=True)
         return adapter.validate_python(value)
     except ValidationError as error:
-        raise RequestError(f"{name}: {error.errors()[0]['msg'].lower()}.") from None
+        first = error.errors()[0]
+        raise RequestError(f"{'.'.join(map(str, (name, *first['loc'])))}: {first['msg'].lower()}.") from None
     except (ValueError, OverflowError):
         raise RequestError(f"{name}: a number must be finite.") from None
 

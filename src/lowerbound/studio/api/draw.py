@@ -1,6 +1,7 @@
 """An image of one's own: what the model says of it, its missing part, and its way through the model."""
 
 import shlex
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -13,8 +14,8 @@ from lowerbound.process import program
 from lowerbound.run import Run
 from lowerbound.studio import pictures, same, sets
 from lowerbound.studio.api.explore import is_point, named, room, rounded
-from lowerbound.studio.lines import is_gaussian
 from lowerbound.studio.limits import Chains, Few, Id, Mask, Row, Seed, Strength
+from lowerbound.studio.lines import is_gaussian
 from lowerbound.studio.route import RequestError, get, post
 from lowerbound.studio.slow import Slow
 from lowerbound.studio.state import Studio
@@ -47,11 +48,10 @@ def easel(studio: Studio, run: Id) -> dict[str, Any]:
 @post("/api/images", lane="model")
 def upload(
     studio: Studio, run: Id, body: bytes, invert: Literal["auto", "yes", "no"] = "auto", centre: bool = False
-) -> dict[str, Any]:
+) -> Callable[[], dict[str, Any]]:
     """Take a picture's file, read as the run's data are, and keep it for a while."""
     found = studio.opened(run).run
-    picture = drawn(found, body, invert=invert, centre=centre)
-    return _kept(studio, found, picture)
+    return lambda: _kept(studio, found, drawn(found, body, invert=invert, centre=centre))
 
 
 @post("/api/runs/{run}/held", lane="model")

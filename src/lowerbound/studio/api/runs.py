@@ -98,7 +98,7 @@ def _chosen(studio: Studio, runs: str) -> list[Shelved]:
     there = {one.id: one for one in studio.shelf.runs()}
     ids = list(dict.fromkeys(runs.split(",")))
     if gone := [id for id in ids if id not in there]:
-        raise MissingError(f"{len(gone)} of the runs are not in this folder: they were moved or deleted.")
+        raise MissingError(f"Of the runs {len(gone)} cannot be found in this folder: moved or deleted since.")
     for id in ids:
         if "error" in (line := studio.shelf.line(there[id])):
             raise StorageError(f"{there[id].name} cannot be compared. {line['error']}")
