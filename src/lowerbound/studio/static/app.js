@@ -15,34 +15,35 @@ import watch from "./views/watch.js";
 // a view is {title, show(root, address, signal)}; the signal says when it is left
 const VIEWS = { runs, compare, train, watch, explore, draw, tour };
 const MENU = { runs: "Runs", train: "Train", tour: "Understand" };
+const menu = Object.fromEntries(Object.entries(MENU).map(([name, text]) => [name, h("a", { href: `#/${name}` }, text)]));
 const AGAIN = 1000; // milliseconds between two looks for a studio that went away
 
 const main = document.getElementById("main");
 const banner = document.getElementById("banner");
 let leave = new AbortController();
-let shown = "";
 
 async function show() {
   const address = read();
   if (!Object.hasOwn(VIEWS, address.view)) {
-    location.replace(kept() && kept() !== location.hash && Object.hasOwn(VIEWS, kept().replace(/^#\/?/, "").split(/[/?]/)[0]) ? kept() : "#/runs");
+    location.replace(Object.hasOwn(VIEWS, read(kept()).view) ? kept() : "#/runs");
     return;
   }
   keep();
-  const here = `${address.view}/${address.run}`;
   leave.abort();
   leave = new AbortController();
-  shown = here;
+  const { signal } = leave;
   const view = VIEWS[address.view];
   document.title = `${view.title} · lowerbound studio`;
-  fill(document.getElementById("views"), Object.entries(MENU).map(([name, text]) =>
-    h("a", { href: `#/${name}`, "aria-current": name === address.view ? "page" : undefined }, text)));
+  for (const [name, link] of Object.entries(menu)) {
+    if (name === address.view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
   fill(main);
   hush();
   try {
-    await view.show(main, address, leave.signal);
+    await view.show(main, address, signal);
   } catch (error) {
-    if (error.name !== "AbortError" && shown === here) fill(main, h("h1", {}, view.title), problem(error));
+    if (!signal.aborted) fill(main, h("h1", {}, view.title), problem(error));
   }
 }
 
@@ -65,6 +66,17 @@ function connection(state) {
   away ??= setInterval(() => get("/api/alive").catch(() => {}), AGAIN);
 }
 
+/** Show what the address names now; where the link that led there is gone the focus is on the content. */
+function moved() {
+  show();
+  if (document.activeElement === document.body) main.focus({ preventScroll: true });
+}
+
+fill(document.getElementById("views"), Object.values(menu));
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // what stands after the # is the address of a view
+  main.focus();
+});
 onConnection(connection);
-window.addEventListener("hashchange", show);
+window.addEventListener("hashchange", moved);
 show();

@@ -3,9 +3,9 @@
 
 const KEPT = "lowerbound.address";
 
-/** Read the address: {view, run, state}. */
-export function read() {
-  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+/** Read an address: {view, run, state}. */
+export function read(hash = location.hash) {
+  const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
   const [view = "", run = ""] = path.split("/");
   return { view, run, state: Object.fromEntries(new URLSearchParams(query)) };
 }

@@ -21,8 +21,8 @@ export function field(label, { schema = {}, type = "", help = "", value, default
   const root = h("div", { class: "field" }, h("label", { for: id }, label), input.element, note, wrong);
   input.element.addEventListener(late ? "change" : (input.event ?? "input"), () => {
     const [ok, entered] = input.read();
+    root.wrong(ok ? null : "This is no number.");
     if (ok) change(entered);
-    else root.wrong("This is no number.");
   });
   root.input = input.element;
   root.write = (next) => input.write(next);
@@ -72,13 +72,14 @@ function numeric(some, nullable, placeholder) {
 function text(some, nullable, placeholder) {
   const element = h("input", { type: "text", placeholder, spellcheck: "false", autocomplete: "off", autocapitalize: "off" });
   const array = some.some((one) => one.type === "array");
+  const list = (entered) => `[${entered.replace(/^\[|\]$/g, "").replace(/(\d)\s*[x×]\s*(?=\d)/g, "$1, ")}]`; // 64x48, too
   const onlyText = some.every((one) => one.type === "string");
   function read() {
     const entered = element.value.trim();
     if (entered === "") return [true, nullable ? null : undefined];
     if (onlyText) return [true, entered];
     try {
-      return [true, JSON.parse(array ? `[${entered.replace(/^\[|\]$/g, "")}]` : entered)];
+      return [true, JSON.parse(array ? list(entered) : entered)];
     } catch {
       return [true, entered]; // a word, or something that the check says what is wrong with
     }

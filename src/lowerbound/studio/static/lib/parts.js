@@ -4,14 +4,20 @@ import { fill, h, number, save, say } from "./dom.js";
 
 /** Show the command that does the same, or the line of Python, to be copied. */
 export function command(text, label = text.startsWith("import") ? "The same in Python" : "The same on the command line") {
+  const shown = h("code", {}, text);
   const button = h("button", { type: "button", class: "quiet", onclick: copy }, "Copy");
   async function copy() {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-    say("Copied");
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(shown);
+      button.textContent = "Copy what is marked";
+    }
+    say(button.textContent);
     setTimeout(() => (button.textContent = "Copy"), 1500);
   }
-  return h("div", { class: "command" }, h("span", { class: "note" }, label), h("code", {}, text), button);
+  return h("div", { class: "command" }, h("span", { class: "note" }, label), shown, button);
 }
 
 /** Show what went wrong. */
@@ -53,16 +59,17 @@ export function choice(label, options, value, change) {
 
 /**
  * A canvas that shows the images of a sheet (see pictures.shown), each `scale` times as large, pixels crisp.
- * `draw(sheet)` shows another one; `canvas.blob()` gives the PNG.
+ * `draw(sheet)` shows another one; `canvas.blob()` gives the PNG. Until the first is drawn its figure is not there.
  */
 export function images(alt, { scale = 4, gap = 1, columns } = {}) {
-  const canvas = h("canvas", { role: "img", "aria-label": alt, class: "pixels" });
+  const canvas = h("canvas", { role: "img", "aria-label": alt, class: "pixels", hidden: true });
   let latest = 0;
   canvas.draw = async (sheet, across = columns) => {
     const turn = ++latest;
     const picture = await loaded(sheet.sheet);
     if (turn !== latest) return; // a newer one came first
     const over = across ?? sheet.columns;
+    canvas.hidden = false;
     const [w, tall] = [sheet.width, sheet.height];
     canvas.width = over * (w * scale + gap) - gap;
     canvas.height = Math.ceil(sheet.count / over) * (tall * scale + gap) - gap;
@@ -99,9 +106,9 @@ export function picture(canvas, caption, name) {
   return h("figure", {}, canvas, h("figcaption", {}, h("span", {}, caption), take));
 }
 
-/** The tabs of a run; of vectors nothing is drawn, and no drawing explained. */
+/** The tabs of a run; of vectors nothing is drawn, and only a diagonal Gaussian posterior is explained. */
 export function tabs(run, here, href) {
-  const views = { watch: "Watch", explore: "Explore", ...(run.shape?.length === 1 ? {} : { draw: "Draw", tour: "Understand" }) };
+  const views = { watch: "Watch", explore: "Explore", ...(run.shape?.length === 1 ? {} : { draw: "Draw", ...(run.gaussian ? { tour: "Understand" } : {}) }) };
   return h("nav", { class: "tabs", "aria-label": "This run" },
     Object.entries(views).map(([view, name]) => h("a", { href: href(view, run.id), "aria-current": view === here ? "page" : undefined }, name)));
 }

@@ -27,8 +27,10 @@ export function latents(columns) {
   let shown = null;
   const rows = h("tbody");
   const more = h("button", { type: "button", class: "quiet", onclick: () => { all = !all; show(shown); } });
+  const root = h("div", { hidden: true });
   function show(found) {
     shown = found;
+    root.hidden = false;
     const count = found.mu.length;
     const chosen = order(found.rates, count).slice(0, all ? count : FIRST);
     fill(rows, chosen.map((i) => h("tr", {}, h("th", { scope: "row" }, `z${i}`), columns.map(({ cell, figure }) => h("td", figure ? { class: "figure" } : {}, cell(found, i))))));
@@ -36,7 +38,8 @@ export function latents(columns) {
     more.textContent = all ? `Show the ${FIRST} that say most` : `Show all ${count}`;
   }
   const table = h("table", { class: "latents" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Latent"), columns.map(({ name, figure }) => h("th", { scope: "col", ...(figure ? { class: "figure" } : {}) }, name)))), rows);
-  return Object.assign(h("div", {}, h("div", { class: "wide", role: "group", tabindex: 0, "aria-label": "The latents, in a table" }, table), more), { show });
+  fill(root, h("div", { class: "wide", role: "group", tabindex: 0, "aria-label": "The latents, in a table" }, table), more);
+  return Object.assign(root, { show });
 }
 
 export const SPREAD = { name: "μ ± σ, from −4 to 4", cell: ({ mu, sigma }, i) => track(mu[i], sigma[i]) };

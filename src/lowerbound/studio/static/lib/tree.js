@@ -17,7 +17,7 @@ const PARTS = [
   ["fit", "fit", "Prior fitted afterwards"],
   ["data", "data", "Data: splits and how they are read"],
 ];
-const ABOVE = ["train.epochs", "data.path"]; // these are asked for elsewhere
+const ABOVE = ["train.epochs", "data.path", "data.size"]; // these are asked for elsewhere
 
 /**
  * The tree over `parts` (GET /api/parts). `settings` is the map of what is set, which it changes; `edited()` is called
@@ -151,11 +151,16 @@ export function tree(parts, settings, edited) {
   };
   root.wrong = (path, words) => {
     for (const one of fields.values()) one.wrong(null);
-    const at = words && [...fields.keys()].filter((one) => path === one || `${path}.kind` === one || path.startsWith(`${one}.`)).at(-1);
+    const at = words && path && [...fields.keys()].filter((one) => path === one || `${path}.kind` === one || path.startsWith(`${one}.`)).at(-1);
     if (at) fields.get(at).wrong(words);
     return Boolean(at);
   };
-  root.redraw = redraw;
+  /** Choose the kind of a part from elsewhere, and go there. */
+  root.choose = (path, registry, kind) => {
+    open.add(path);
+    choose(path, registry, kind);
+    fields.get(`${path}.kind`).input.focus();
+  };
   return root;
 }
 

@@ -10,8 +10,9 @@ const POINTS = 400; // rows of each history that a chart shows
 
 export default {
   title: "Compare",
-  show: (root, { state }, signal) =>
-    loading(root, "Comparing …", () => get("/api/compare", { runs: state.runs ?? "" }, signal), (found) => page(found, state, signal)),
+  show: (root, { state }, signal) => (state.runs
+    ? loading(root, "Comparing …", () => get("/api/compare", { runs: state.runs }, signal), (found) => page(found, state, signal))
+    : fill(root, h("h1", {}, "Comparison"), h("p", {}, "Choose two runs or more ", h("a", { href: href("runs") }, "in the table of the runs"), "."))),
 };
 
 function page(found, state, signal) {
@@ -19,7 +20,7 @@ function page(found, state, signal) {
   const trade = h("div", { class: "plot" });
   queueMicrotask(() => {
     curves(courses, found, state, signal);
-    if (found.points.length) tradeOff(trade, found).catch((error) => fill(trade, problem(error)));
+    if (found.points.length) tradeOff(trade, found);
   });
   return [
     h("p", {}, h("a", { href: href("runs", "", { chosen: state.runs }) }, "← All runs")),
@@ -36,10 +37,9 @@ function page(found, state, signal) {
 }
 
 function measured({ heads, lines, rows }) {
-  const cell = (text, i) => h("td", { class: i > 0 ? "figure" : undefined }, text);
   return h("div", { class: "wide" }, h("table", {}, h("caption", { class: "unseen" }, "What was measured of each run"),
     h("thead", {}, h("tr", {}, heads.map((text, i) => h("th", { scope: "col", class: i > 0 ? "figure" : undefined }, text)))),
-    h("tbody", {}, lines.map(([, ...rest], i) => h("tr", {}, h("th", { scope: "row", class: "name" }, named(rows[i])), rest.map((text) => cell(text, 1)))))));
+    h("tbody", {}, lines.map(([, ...rest], i) => h("tr", {}, h("th", { scope: "row", class: "name" }, named(rows[i])), rest.map((text) => h("td", { class: "figure" }, text)))))));
 }
 
 /** Name a row with links to its runs. */
@@ -52,8 +52,11 @@ function differences({ differences, rows }) {
   return h("div", { class: "wide" }, h("table", { class: "settings" }, h("caption", { class: "unseen" }, "How the specs differ"),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Setting"), rows.map(({ name }) => h("th", { scope: "col", class: "word" }, name)))),
     h("tbody", {}, Object.entries(differences).map(([key, values]) =>
-      h("tr", {}, h("th", { scope: "row" }, h("code", {}, key)), values.map((text) => h("td", { class: "word" }, text)))))));
+      h("tr", {}, h("th", { scope: "row" }, h("code", {}, steps(key))), values.map((text) => h("td", { class: "word" }, text)))))));
 }
+
+/** Write a path in a spec so that a narrow column parts it at its dots. */
+const steps = (path) => path.split(".").map((name, i) => (i ? [".", h("wbr"), name] : name));
 
 const tradeOff = (element, { points }) => charts.points(element, {
   title: "Rate and distortion", x: "rate in nats", y: "distortion in nats",
@@ -83,7 +86,7 @@ async function curves(element, { rows }, state, signal) {
     fill(element, h("div", { class: "row" },
       choice("Figure", Object.fromEntries(names.map((key) => [key, key === "beta" ? "β" : key])), now.figure, (figure) => change({ figure })),
       choice("Split", { train: "train", validation: "validation" }, now.split, (split) => change({ split }))), plot);
-    await draw(now.figure, now.split);
+    draw(now.figure, now.split);
   } catch (error) {
     if (error.name !== "AbortError") fill(element, problem(error));
   }

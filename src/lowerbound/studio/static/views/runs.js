@@ -5,7 +5,7 @@ import { get } from "../lib/api.js";
 import { ahead } from "../lib/charts.js";
 import { fill, h, number, say } from "../lib/dom.js";
 import { state as stateOf, weight } from "../lib/head.js";
-import { choice, command, loading } from "../lib/parts.js";
+import { choice, command, loading, problem } from "../lib/parts.js";
 import { COLUMNS, filtered, grouped, sorted, time } from "../lib/runs.js";
 
 const SOON = 1000; // milliseconds between two looks while something trains
@@ -32,7 +32,7 @@ function page(first, address, signal) {
   const compare = h("a", { class: "button" }, "Compare");
   const clear = h("button", { type: "button", class: "plain", onclick: () => choose(found.runs, false) }, "Choose none");
   const filters = h("div", { class: "row" });
-  const empty = h("div", {});
+  const [empty, wrong] = [h("div"), h("div")];
   const wide = h("div", { class: "wide" }, table);
 
   const visible = () => sorted(filtered(found.runs, settings), settings.sort);
@@ -66,7 +66,7 @@ function page(first, address, signal) {
     const some = [...chosen].filter((id) => found.runs.some((run) => run.id === id));
     all.checked = shown.length > 0 && shown.every((run) => chosen.has(run.id));
     all.indeterminate = !all.checked && shown.some((run) => chosen.has(run.id));
-    told(count, `${shown.length === found.runs.length ? "" : `${shown.length} of `}${found.runs.length} ${found.runs.length === 1 ? "run" : "runs"}${some.length ? `, ${some.length} chosen` : ""}`);
+    told(count, `${shown.length === found.runs.length ? "" : `${shown.length} of `}${found.runs.length} ${found.runs.length === 1 ? "run" : "runs"}${some.length ? `, ${some.length} chosen` : found.runs.length > 1 ? "; choose two or more to compare them" : ""}`);
     const ready = some.length > 1 && some.length <= MOST;
     told(compare, some.length > MOST ? `Compare at most ${MOST}` : "Compare");
     if (ready) compare.setAttribute("href", href("compare", "", { runs: some.join(",") }));
@@ -74,8 +74,10 @@ function page(first, address, signal) {
     compare.setAttribute("aria-disabled", String(!ready));
     compare.title = ready ? "" : "Choose two runs or more";
     clear.hidden = !some.length;
-    wide.hidden = !found.runs.length;
-    fill(empty, found.runs.length ? null : nothing(found));
+    wide.hidden = !shown.length;
+    if (shown.length) fill(empty);
+    else if (found.runs.length) fill(empty, h("p", {}, "No run is as the filters ask. "), h("button", { type: "button", class: "plain", onclick: unfiltered }, "Show all"));
+    else fill(empty, nothing(found));
   }
 
   /** Put rows in their order, moving only what stands elsewhere; the focus stays where it was. */
@@ -131,8 +133,9 @@ function page(first, address, signal) {
     while (!signal.aborted) {
       await new Promise((done) => setTimeout(done, found.runs.some((run) => run.state === "training") ? SOON : LATER));
       if (signal.aborted || document.hidden) continue;
-      const next = await get("/api/runs", {}, signal).catch(() => null); // the page says itself when the studio is away
+      const next = await get("/api/runs", {}, signal).catch(failed);
       if (!next || signal.aborted) continue;
+      fill(wrong);
       const before = new Map(found.runs.map((run) => [run.id, run.state]));
       const ended = next.runs.filter((run) => before.get(run.id) === "training" && run.state !== "training");
       if (ended.length) say(ended.map((run) => `${run.name}: ${run.state}`).join("; "));
@@ -142,11 +145,23 @@ function page(first, address, signal) {
     }
   }
 
+  /** Say what the studio cannot read; that it is away the page says itself. */
+  function failed(error) {
+    if (error.status && wrong.textContent !== error.message) fill(wrong, problem(error));
+  }
+
+  function unfiltered() {
+    set({ q: "", state: "", data: "" });
+    offered = "";
+    choices();
+    filters.querySelector("input").focus();
+  }
+
   let offered = "";
 
   /** Offer the states and data that there are. */
   function choices() {
-    const of = (key) => [...new Set(found.runs.map((run) => run[key]).filter(Boolean))].sort();
+    const of = (key) => [...new Set([settings[key], ...found.runs.map((run) => run[key])].filter(Boolean))].sort();
     const [states, data] = [of("state"), of("data")];
     if (JSON.stringify([states, data]) === offered || filters.contains(document.activeElement)) return;
     offered = JSON.stringify([states, data]);
@@ -161,7 +176,7 @@ function page(first, address, signal) {
   draw();
   follow();
   return [
-    h("h1", {}, "Runs"), h("p", { class: "note" }, "In ", h("code", {}, first.folder)), filters,
+    h("h1", {}, "Runs"), h("p", { class: "note" }, "In ", h("code", {}, first.folder)), wrong, filters,
     h("div", { class: "row" }, compare, clear, count), wide, empty,
   ];
 }
@@ -185,19 +200,21 @@ function told(element, text) {
 function cellsOf(run) {
   const damaged = run.state === "damaged";
   const view = run.state === "training" || run.own ? "watch" : "explore";
-  const figure = (text, title) => h("td", { class: "figure", title }, text);
+  const name = run.group === null ? run.name : run.name.slice(run.group.length + 1);
+  const figure = (column, text, more = {}) => h("td", { class: "figure", "data-column": column, ...more }, text);
+  const figures = run.split ? {} : { class: "figure so-far" };
   const begun = time(run.when);
   return [
-    h("th", { scope: "row", class: "name" }, damaged ? run.name : h("a", { href: href(view, run.id) }, run.name), damaged || run.why ? h("div", { class: "problem why" }, run.error ?? run.why) : null),
-    h("td", {}, stateOf(run)),
+    h("th", { scope: "row", class: "name" }, damaged ? name : h("a", { href: href(view, run.id) }, name), damaged || run.why ? h("div", { class: "problem why" }, run.error ?? run.why) : null),
+    h("td", { class: "how" }, stateOf(run)),
     h("td", { class: "word" }, run.data ?? "–"),
     h("td", { class: "word" }, run.recipe ?? "–"),
-    figure(weight(run)),
-    figure(number(run.latents, 0)),
-    h("td", { class: run.split ? "figure" : "figure so-far", title: run.split ?? "So far, as it trains" }, run.told ?? "–"),
-    h("td", { class: run.split ? "figure" : "figure so-far" }, number(run.rate)),
-    figure(run.active === null || run.active === undefined ? "–" : number(run.active, 0)),
-    h("td", { class: "figure" }, begun ? h("time", { datetime: begun.toISOString() }, when(begun)) : (run.when ?? "–")),
+    figure("β", weight(run)),
+    figure("latents", number(run.latents, 0)),
+    figure("elbo", run.told ?? "–", { ...figures, title: run.split ?? "So far, as it trains" }),
+    figure("rate", number(run.rate), figures),
+    figure("in use", number(run.active, 0)),
+    figure("begun", begun ? h("time", { datetime: begun.toISOString() }, when(begun)) : (run.when ?? "–")),
   ];
 }
 
@@ -212,7 +229,7 @@ function groupText(group, runs, shown) {
   ];
 }
 
-function nothing({ folder, command: text }) {
+function nothing({ command: text }) {
   return [
     h("p", {}, "No run is here yet. ", h("a", { href: "#/train" }, "Train the first one"), ", or choose another folder: ", h("code", {}, "lowerbound studio FOLDER"), "."),
     command(text),

@@ -34,8 +34,8 @@ async function opened(run, signal) {
   const line = await get(`/api/runs/${run}`, {}, signal);
   if (line.shape?.length !== 3) return { line, no: "The data of this run are vectors, and the tour is about images." };
   const info = await get(`/api/runs/${run}/easel`, {}, signal);
-  const no = "The tour follows z = μ + σ ⊙ ε, which only a diagonal Gaussian posterior has; this run has another. The view Draw shows its posterior by samples instead.";
-  return { line, info, no: info.gaussian ? null : no };
+  const other = info.point ? "an autoencoder's code is a point, without σ, ε and rate. The view Draw shows it instead." : "this run has another. The view Draw shows its posterior by samples instead.";
+  return { line, info, no: info.gaussian ? null : `The tour follows z = μ + σ ⊙ ε, which only a diagonal Gaussian posterior has; ${other}` };
 }
 
 function tour({ line, info, no }, run, state, signal) {
@@ -58,15 +58,16 @@ function tour({ line, info, no }, run, state, signal) {
     if (error.status === 404 && picture && missed++ < 2) return it.again(); // newer pictures took its place
     fill(wrong, problem(error));
   }
-  const it = subject(run, info, { state, signal, failed, changed: (next) => {
+  const it = subject(run, info, { state, signal, failed, example: 0, changed: (next) => {
     picture = next;
+    if (!next) walk = null;
     aside.hidden = !next;
     lacking.hidden = next !== null || now.step === 1;
     if (next) update();
   } });
   const small = images("Your picture", { scale: Math.max(1, Math.floor(84 / info.width)) });
-  const aside = h("div", { class: "tour-aside", hidden: true }, small, h("span", { class: "note" }, "your picture"));
-  const lacking = h("p", { class: "problem", hidden: true }, "There is no picture yet: go back to step 1 and draw one.");
+  const aside = h("div", { class: "tour-aside", hidden: true }, small, h("button", { type: "button", class: "quiet", onclick: () => go(1) }, "Draw your own"));
+  const lacking = h("p", { hidden: true }, "There is no picture: ", h("button", { type: "button", class: "quiet", onclick: () => go(1) }, "draw or take one"), ".");
   const tools = {
     again() { now.seed = (now.seed + 1) % 2 ** 31; remember({ seed: now.seed }); update(); },
     stretch(value) { now.strength = value; remember({ strength: value === 1 ? null : value }); update(); },
@@ -96,7 +97,7 @@ function tour({ line, info, no }, run, state, signal) {
   }
 
   document.addEventListener("keydown", (event) => {
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, canvas, [role=application], details")) return;
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, canvas, details, .wide, .formulas")) return;
     const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!way) return;
     event.preventDefault();

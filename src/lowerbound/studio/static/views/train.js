@@ -10,8 +10,10 @@ import { job, started } from "../lib/started.js";
 import { tree } from "../lib/tree.js";
 
 const OWN = "own";
+const SIZE = "data.size";
 const NUMBERS = ["beta", "latents", "epochs", "seed", "seeds", "points"];
 const WORDS = ["data", "recipe", "range", "name"];
+const FILE = /\.np[yz]$/; // whose arrays have their size
 const USUAL = { data: "mnist", seed: 0, seeds: 1, points: 8 };
 
 export default {
@@ -32,15 +34,18 @@ function page(parts, state, signal) {
     if (value === undefined || value === null || value === "") delete form[name];
     else form[name] = value;
     if (name === "recipe") ["model", "objective", "fit"].forEach((part) => clear(settings, part));
-    if (name === "data") clear(settings, "data");
+    if (name === "data") {
+      clear(settings, "data");
+      fields.size.write();
+    }
     edited();
-  });
+  }, settings);
   let ready = false;
   const check = newest(planned, shown, failed);
 
   /** Ask what a form comes to; before any was right, also what the recipe alone does, so that its parts are there. */
   async function planned(form) {
-    const plan = await post("/api/plan", { form }, signal);
+    const plan = await post("/api/plan", { form }, signal).catch(outside);
     if (plan.problem && !many.shows) {
       const base = await post("/api/plan", { form: { data: form.data, recipe: form.recipe } }, signal);
       if (!base.problem) many.show(base.spec);
@@ -48,14 +53,33 @@ function page(parts, state, signal) {
     return plan;
   }
 
+  /** A number beyond what the studio takes is refused with the request: it names the field before its words. */
+  function outside(error) {
+    const [, field, words] = /^form\.(\w+): (.*)$/s.exec(error.message) ?? [];
+    if (!field) throw error;
+    return { problem: { field, words } };
+  }
+
   const asked = () => ({ ...form, ...(settings.size ? { set: assignments(settings) } : {}) });
 
-  function edited() {
+  /** What is being typed was not checked yet: nothing is started from it. */
+  function unsure() {
     ready = false;
     go.disabled = true;
+    if (!unread()) return;
+    aside.classList.remove("stale");
+    found.hidden = true;
+    fill(wrong);
+  }
+  const unread = () => [...entry.querySelectorAll("input")].some((one) => one.validity.badInput);
+
+  function edited() {
+    unsure();
+    fields.size.hidden = fields.own.hidden || FILE.test(form.data ?? "");
     const kept = Object.fromEntries([...NUMBERS, ...WORDS].map((name) => [name, form[name] === USUAL[name] ? undefined : form[name]]));
     remember({ ...kept, set: settings.size ? JSON.stringify(assignments(settings)) : undefined });
     if (!form.data) {
+      found.hidden = true;
       fill(wrong, h("p", { class: "note" }, "Give the folder or the file of the data."));
       return;
     }
@@ -64,10 +88,10 @@ function page(parts, state, signal) {
   }
 
   function shown(plan, of) {
-    if (signal.aborted || JSON.stringify(of) !== JSON.stringify(asked())) return;
+    if (signal.aborted || unread() || JSON.stringify(of) !== JSON.stringify(asked())) return;
     aside.classList.remove("stale");
     const { words, field: at } = plan.problem ?? {};
-    const name = at === "train.epochs" ? "epochs" : at === "data" && !fields.own.hidden ? "own" : at;
+    const name = { "train.epochs": "epochs", [SIZE]: "size", data: fields.own.hidden ? "data" : "own" }[at] ?? at;
     const told = many.wrong(at, words);
     for (const [one, element] of Object.entries(fields)) element.wrong(one === name ? words : null);
     found.hidden = Boolean(words); // it tells of the last form that was right
@@ -80,7 +104,7 @@ function page(parts, state, signal) {
     many.show(plan.spec);
     fields.latents.hint(String(plan.spec.latents));
     fields.epochs.hint(String(plan.spec.train.epochs));
-    fill(found, about(plan));
+    fill(found, about(plan, plan.likelihood.density === false ? others(plan) : null));
     ready = true;
     go.disabled = false;
   }
@@ -91,13 +115,23 @@ function page(parts, state, signal) {
     fill(wrong, problem(error));
   }
 
+  /** Of what is no likelihood of these data: what else there is, in its own words. */
+  function others({ spec }) {
+    const kinds = Object.entries(parts.registries.likelihood).filter(([kind]) => kind !== spec.model.likelihood.kind);
+    const recipes = parts.recipes.filter(({ sets }) => sets.model?.likelihood && !sets.objective);
+    const one = (name, help, take) => h("li", {}, h("button", { type: "button", class: "quiet", onclick: take }, name), " ", h("span", { class: "note" }, help.replaceAll("`", "")));
+    return h("details", { class: "expect" }, h("summary", {}, "Other likelihoods"), h("ul", { class: "plain" },
+      recipes.map(({ name, about }) => one(`recipe ${name}`, about, () => { fields.recipe.write(name); fields.recipe.input.dispatchEvent(new Event("change")); fields.recipe.input.focus(); })),
+      kinds.map(([kind, { help }]) => one(kind, help, () => many.choose("model.likelihood", "likelihood", kind)))));
+  }
+
   async function start() {
     if (!ready) return;
     go.disabled = true;
     try {
       const one = await post("/api/trainings", { form: asked() });
       say(`Started ${one.name}`);
-      location.hash = href("train", one.id);
+      if (!signal.aborted) location.hash = href("train", one.id);
     } catch (error) {
       fill(wrong, problem(error));
       go.disabled = false;
@@ -105,20 +139,19 @@ function page(parts, state, signal) {
   }
 
   fill(aside, h("h2", {}, "This training"), found, wrong, h("p", { class: "row" }, go));
+  const entry = h("div", { class: "form", oninput: ({ target }) => target !== fields.own.input && unsure() }, layout(fields, form.seeds > 1 || form.range !== undefined),
+    h("h2", {}, "All parts"), h("p", { class: "note" }, "What the recipe is made of. Open a part to change its kind or its arguments."), many);
   edited();
   return [
     h("h1", {}, "Train"),
     h("p", {}, "Choose the data and a recipe, and start: everything else has a value that works. The training is a program of its own, so this page and the studio may be closed meanwhile."),
-    h("div", { class: "train" },
-      h("div", { class: "form" }, layout(fields, form.seeds > 1 || form.range !== undefined),
-        h("h2", {}, "All parts"), h("p", { class: "note" }, "What the recipe is made of. Open a part to change its kind or its arguments."), many),
-      aside),
+    h("div", { class: "train" }, entry, aside),
     started(signal),
   ];
 }
 
 const layout = (fields, several) => [
-  h("div", { class: "basics" }, fields.data, fields.own, fields.recipe),
+  h("div", { class: "basics" }, fields.data, fields.own, fields.size, fields.recipe),
   h("div", { class: "basics" }, fields.beta, fields.latents, fields.epochs, fields.seed, fields.name),
   h("details", { open: several }, h("summary", {}, h("span", { class: "label" }, "Several runs: seeds, or a sweep over β")),
     h("div", { class: "inner basics" }, fields.seeds, fields.range, fields.points)),
@@ -140,12 +173,16 @@ function listOf(text) {
   }
 }
 
-function basics(parts, form, change) {
+function basics(parts, form, change, settings) {
   const known = Object.fromEntries(parts.data.map(({ name, help }) => [name, help]));
   const recipes = Object.fromEntries(parts.recipes.map((one) => [one.name, one]));
   const mine = !(form.data in known);
   const own = field("Folder or file", { schema: { type: "string" }, late: true, placeholder: "/home/me/pictures", help: "A folder of images, or an .npy or .npz file, on the machine that the studio runs on.", value: mine ? form.data : "", change: (value) => change("data", value) });
   own.hidden = !mine;
+  const size = field("Image size", {
+    ...parts.registries.data.folder.fields.find(({ name }) => name === "size"), value: settings.get(SIZE), placeholder: "64x48",
+    change(value) { if (value) settings.set(SIZE, value); else settings.delete(SIZE); change("size"); },
+  });
   const helpOf = (name) => (name === OWN ? "" : known[name]);
   const data = field("Data", {
     list: { ...Object.fromEntries(Object.keys(known).map((one) => [one, one])), [OWN]: "images or numbers of my own …" },
@@ -169,7 +206,7 @@ function basics(parts, form, change) {
     field(label, { schema: { type: "string" }, help, placeholder, value: form[name], change: (value) => change(name, value) });
   const several = { seeds: number("seeds", "Seeds", "Train so many times, and report the spread.", whole(1)), range: words("range", "β from … to …", "A sweep: one run for each of several β. Leave β itself empty.", "0.1..20"), points: number("points", "Values of β", "So many in the range.", whole(2)) };
   return {
-    data, own, recipe,
+    data, own, size, recipe,
     beta: number("beta", "β", "The weight of the KL: above 1 fewer latents are used, below 1 more.", { type: "number", minimum: 0 }, "the recipe's"),
     latents: number("latents", "Latents", "How many numbers an image is coded by.", whole(1)),
     epochs: number("epochs", "Epochs", "Passes over the training images.", { type: "number", minimum: 0 }),
@@ -179,13 +216,14 @@ function basics(parts, form, change) {
   };
 }
 
-function about({ recipe, data, parameters, steps, runs, likelihood, command: typed }) {
+function about({ recipe, data, parameters, steps, runs, likelihood, command: typed }, others) {
   const counted = Object.entries(data.images).map(([part, n]) => `${n.toLocaleString("en")} ${part}`).join(", ");
   const kind = data.shape.length === 3 ? "images" : "vectors";
   const size = `${steps.toLocaleString("en")} steps${runs > 1 ? `, ${runs} runs` : ""}`;
   return [
     h("dl", {}, row("Data", `${data.name}: ${kind} of ${data.shape.join("×")}; ${counted}`), row("Recipe", `${recipe.name}: ${recipe.about}`),
       row("Published", recipe.citation), row("Size", `${parameters.toLocaleString("en")} parameters, ${size}`), row("Likelihood", `${likelihood.name}${likelihood.note ? `, here ${likelihood.note}` : ""}`)),
+    others,
     data.notes.map((note) => h("p", { class: "note" }, note)),
     recipe.expect ? h("details", { class: "expect" }, h("summary", {}, "What to expect"), h("p", { class: "note" }, recipe.expect)) : null,
     command(typed),

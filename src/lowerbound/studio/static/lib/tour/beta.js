@@ -11,7 +11,9 @@ import { MU, RATE, RATES, SIGMA, SPREAD, costs, latents } from "../posterior.js"
 const AGAIN = 3000; // milliseconds between two looks at a training
 
 /** Make the step; it gives {element, draw}. */
-export function sweep({ run, info, state, signal, current, again }) {
+export function sweep({ run, info, state, signal: left, current, again }) {
+  const turned = new AbortController(); // of another page of the tour
+  const signal = AbortSignal.any([left, turned.signal]);
   const place = h("div", {}, busy("Looking for runs that differ in β …"));
   const element = [
     h("p", {}, "Training weighs the two costs: β says how many nats of distortion one nat of rate may cost. With a small β it is cheap to say much, and the picture comes back well. With a large β every word is dear: dials fall silent one after the other, until the code says nothing at all and every picture comes back as the same grey cloud. That is called posterior collapse."),
@@ -20,8 +22,9 @@ export function sweep({ run, info, state, signal, current, again }) {
   ];
   let shown = null;
   let from = /^[0-9a-f]{12}$/.test(state.set ?? "") ? state.set : run;
-  look().catch((error) => fill(place, problem(error)));
-  async function look() {
+  const look = () => found().catch((error) => signal.aborted || fill(place, problem(error)));
+  look();
+  async function found() {
     const set = await get(`/api/runs/${from}/betas`, {}, signal).catch((error) => {
       if (error.status !== 404 || from === run) throw error;
       return get(`/api/runs/${(from = run)}/betas`, {}, signal); // the set of a link that is not there any more
@@ -37,11 +40,11 @@ export function sweep({ run, info, state, signal, current, again }) {
       from = id;
       state = { ...state, at: undefined };
       remember({ set: id === run ? null : id, at: null });
-      await look().catch((error) => fill(place, problem(error)));
+      await look();
       place.querySelector("select")?.focus();
     }));
   }
-  return { element, draw: () => shown?.draw() };
+  return { element, draw: () => shown?.draw(), close: () => turned.abort() };
 }
 
 /** There is no set: say how to make one, and make it. */
@@ -110,11 +113,11 @@ function slide(set, { run, info, state, signal, current, again }) {
     charts.points(chart, {
       title: "Rate and distortion of the runs, and of your picture", x: "rate, nats", y: "distortion, nats", click: (key) => move(runs.findIndex(({ id }) => id === key)),
       series: [
-        { name: "all images, by β", x: there.map(({ rate }) => rate), y: there.map(({ distortion }) => distortion), text: there.map(({ beta, name }) => (set.alike ? word(beta) : `${word(beta)}, ${name}`)), keys: there.map(({ id }) => id), joined: set.alike },
+        { name: "all images, by β", x: there.map(({ rate }) => rate), y: there.map(({ distortion }) => distortion), text: there.map(({ beta, name }) => (set.alike ? word(beta) : `${word(beta)}, ${name}`)), keys: there.map(({ id }) => id), joined: set.alike && !set.note },
         { name: `all images, ${word(one.beta)}`, x: [one.rate], y: [one.distortion], text: [word(one.beta)], keys: [one.id] },
         { name: "your picture", x: [seen.rate], y: [seen.distortion], text: ["your picture"], keys: [one.id] },
       ],
-    }).catch((error) => fill(wrong, problem(error)));
+    });
   }
   function move(i) {
     if (i < 0) return;
@@ -131,6 +134,7 @@ function slide(set, { run, info, state, signal, current, again }) {
   const element = [
     set.alike ? null : h("div", {}, h("p", { class: "note" }, "These runs are of the same data, but they differ in more than β: what changes from one to the next is not β's work alone, so no line joins them. A set that differs in β alone is trained by:"), command(set.command)),
     !set.alike || runs.some(({ id }) => id === run) ? null : h("p", { class: "note" }, "These runs differ from one another in β alone; the run of this tour is not among them."),
+    set.note ? h("p", { class: "note" }, set.note, set.alike ? " No line joins them." : "") : null,
     h("label", { class: "slider tour-beta" }, h("span", {}, "β"), input, output), told, wrong,
     h("div", { class: "trio" }, picture(given, "your picture", "x"), picture(back, "its reconstruction", "reconstruction"), picture(some, "samples of its posterior", "posterior-samples"), picture(fresh, "new samples", "samples")),
     numbers, chart, h("h3", {}, "What each dial says of your picture"), bars,

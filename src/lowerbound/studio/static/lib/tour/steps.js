@@ -19,12 +19,12 @@ function chance({ again, stretch, strength }, both = true) {
 
 export const STEPS = [
   {
-    name: "Draw", title: "1. Draw a digit",
+    name: "Draw", title: "1. Draw a picture",
     make({ info, easel }) {
       const size = info.width * info.height * info.channels;
       return {
         element: [
-          p("Draw a digit, or take one of the test images. All that follows is about your picture."),
+          p(`${info.digits ? "Draw a digit" : "Draw a picture of the kind that the model has learned"}${info.rows ? `, or take one of the ${info.split} images` : ""}. All that follows is about your picture.`),
           p(`To the model it is a list of ${number(size, 0)} numbers, called x: one for each pixel${info.channels === 3 ? " and colour" : ""}, 0 where it is dark and 1 where it is bright.`),
           formulas(`x = ( x_1 , x_2 , … , x_{${size}} )`), easel,
         ],
