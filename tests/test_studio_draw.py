@@ -331,7 +331,7 @@ def test_a_folder_without_runs_has_no_tour(tmp_path: Path) -> None:
 def test_from_run_to_run_only_the_model_is_loaded(folder: Path, client: TestClient) -> None:
     studio = Studio(folder)
     runs = [id_of(client, name) for name in ("digits-0.1", "digits-4")]
-    image = draw.upload.call(studio, runs[0], file(bar()), invert="no")["id"]
+    image = draw.upload.call(studio, runs[0], file(bar()), invert="no")()["id"]
     for run in runs:
         draw.posterior.call(studio, run, image=image)
         draw.walked.call(studio, run, image=image)

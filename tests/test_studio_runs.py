@@ -323,6 +323,20 @@ def test_what_can_be_taken_away_is_there(folder: Path) -> None:
         assert client.get(f"/api/runs/{run}/card").text == card(Run.open(folder / "one"))
 
 
+def test_no_folder_of_a_run_leads_out_of_it(folder: Path, tmp_path: Path) -> None:
+    with visitor(folder) as client:
+        at = f"/api/runs/{id_of(client, 'one')}"
+        step = int(max(path.stem for path in (folder / "one" / "frames").glob("*.png")))
+        assert client.get(f"{at}/frame", params={"step": step}).status_code == 200
+        picture = client.get(f"{at}/take").json()["figures"][0]["id"]
+        for name in ("frames", "figures"):
+            shutil.move(folder / "one" / name, tmp_path / "elsewhere" / name)
+            (folder / "one" / name).symlink_to(tmp_path / "elsewhere" / name)
+        assert client.get(f"{at}/frame", params={"step": step}).status_code == 404
+        assert client.get(f"{at}/take").json()["figures"] == []
+        assert client.get(f"{at}/figures/{picture}").status_code == 404
+
+
 def test_the_commands_to_take_away_work_as_they_stand(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called = folder / "bin" / "lowerbound"
     called.parent.mkdir()

@@ -99,6 +99,8 @@ def card(studio: Studio, run: Id) -> Response:
 
 
 def _figures(run: Run) -> list[Path]:
+    if run.figures.is_symlink():  # no more than a file of it does it lead out of the run
+        return []
     try:
         return sorted(path for path in run.figures.iterdir() if path.suffix == ".png" and there(path))
     except OSError:  # there are none yet

@@ -109,7 +109,7 @@ def _event(name: str, data: Mapping[str, Any]) -> str:
 def frame(studio: Studio, run: Id, step: Row) -> Response:
     """Give the picture of a step: rows of held-out images, their reconstructions and samples."""
     path = Run(studio.shelf.find(run).path, {}).frames / f"{step:09d}.png"
-    if not there(path):
+    if path.parent.is_symlink() or not there(path):  # neither leads out of the run
         raise MissingError("There is no picture of this step.")
     with reading(path):
         return Response(path.read_bytes(), media_type="image/png")
