@@ -156,7 +156,7 @@ def test_it_trains_from_an_idx_file_and_saves_both_pictures(tmp_path: Path) -> N
     done = subprocess.run(
         [sys.executable, "-W", "error", str(FILE), "--epochs", "8", "--beta", "20"],
         cwd=tmp_path,
-        env={"LOWERBOUND_CACHE": str(tmp_path), "MPLBACKEND": "Agg", "HOME": str(tmp_path)},
+        env={"LOWERBOUND_CACHE": str(tmp_path), "MPLBACKEND": "Agg", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
