@@ -1,6 +1,7 @@
-"""The studio: from a request to decode to its answer, and from a pointer's move to the pixels that follow it.
+"""The studio: from a request to decode to its answer, from a pointer's move to the pixels that follow it, and the map.
 
 python benchmarks/studio.py decode      # two minutes; the browser's part needs playwright and chromium
+python benchmarks/studio.py map         # four minutes; a map of 70,000 points under a hand that pans, zooms and hovers
 """
 
 import http.client
@@ -13,11 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from common import save
 
 MOVES = 200
@@ -28,7 +31,9 @@ WRITES = {"X-Lowerbound": "studio", "Content-Type": "application/json"}
 # in the page: when the newest pointer event came, and when the decoded image was drawn after it
 WATCH = """
 window.moves = []; let since = null;
-addEventListener("input", (event) => { if (event.target.type === "range") since = event.timeStamp; }, true);
+const slid = ({ type }) => type === "range", over = ({ className }) => className === "map-stage";
+for (const [name, ours] of Object.entries({ input: slid, pointermove: over }))
+  addEventListener(name, (event) => { if (ours(event.target)) since = event.timeStamp; }, true);
 const draw = CanvasRenderingContext2D.prototype.drawImage;
 CanvasRenderingContext2D.prototype.drawImage = function (...what) {
   draw.apply(this, what);
@@ -86,19 +91,30 @@ def requests(link: str) -> list[float]:
     return taken[WARM:]
 
 
-def moves(link: str) -> list[float]:
-    """Time moves of a slider in chromium, from each event to the pixels that follow it, in milliseconds."""
+@contextmanager
+def explored(link: str, state: str = "", script: str = "", ratio: int = 1) -> Iterator[Any]:
+    """Open the view Explore of the only run in chromium, with a script before the page's own; its map is there.
+
+    The screen has ``ratio`` of its own pixels along each of the page's.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as tool:
         browser = tool.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.add_init_script(WATCH)
+        page = browser.new_page(viewport={"width": 1280, "height": 900}, device_scale_factor=ratio)
+        page.add_init_script(script)
         page.goto(link)
         run = page.evaluate("fetch('/api/runs').then((answer) => answer.json())")["runs"][0]["id"]
-        page.goto(page.url.split("#")[0] + f"#/explore/{run}")
-        page.wait_for_selector(".map-legend button", timeout=120_000)  # the codes of the map are there
+        page.goto(page.url.split("#")[0] + f"#/explore/{run}{state}")
+        page.wait_for_selector(".map-legend button", timeout=240_000)  # the codes of the map are there
         page.wait_for_timeout(2000)
+        yield page
+        browser.close()
+
+
+def moves(link: str) -> list[float]:
+    """Time moves of a slider in chromium, from each event to the pixels that follow it, in milliseconds."""
+    with explored(link, script=WATCH) as page:
         box = page.locator(".latents input").first.bounding_box()
         assert box is not None
         x, y = box["x"], box["y"] + box["height"] / 2
@@ -111,7 +127,6 @@ def moves(link: str) -> list[float]:
         page.mouse.up()
         page.wait_for_timeout(500)
         found: list[float] = page.evaluate("window.moves")
-        browser.close()
     return found[WARM:]
 
 
@@ -133,7 +148,120 @@ def decode(runs: Path | None = None) -> None:
     save("studio-decode", {"milliseconds": {"request to answer": answers, "pointer event to pixels": pixels}})
 
 
-COMMANDS = {"decode": decode}
+POINTS = 70_000
+FRAMES = 300  # of each of the hand's moves, about
+SCRIPT = ("FireAnimationFrame", "EventDispatch", "FunctionCall", "TimerFire", "RunMicrotasks", "v8.callFunction")
+FRAME, TASK = "FireAnimationFrame", "RunTask"  # the map draws in one callback a frame
+COUNT = "all => all.reduce((sum, one) => sum + Number(one.title.replace(/\\D/g, '')), 0)"
+TRACED = ["devtools.timeline", "disabled-by-default-devtools.timeline"]
+
+
+def hand(page: Any) -> dict[str, Callable[[int], None]]:
+    """Give what a hand does on the map, one move of it for each number: each event waits for the page's frame."""
+    box = page.locator(".map-stage").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def at(i: int) -> tuple[float, float]:
+        return x + 0.3 * box["width"] * np.sin(i / 19), y + 0.3 * box["height"] * np.sin(i / 13)
+
+    def pan(i: int) -> None:
+        page.mouse.move(*at(i))
+        if i == 0:
+            page.mouse.down()
+        if i == FRAMES - 1:
+            page.mouse.up()
+
+    return {
+        "panning": pan,
+        "zooming": lambda i: page.mouse.wheel(0, -60 if (i // 40) % 2 == 0 else 60),
+        "hovering": lambda i: page.mouse.move(*at(i)),
+    }
+
+
+def frames(trace: Path) -> dict[str, list[float]]:
+    """Read chromium's trace: of each frame its script's and its thread's time of the processor, and how long it was.
+
+    Milliseconds; a frame goes from one drawing to the next, and a pause of a second is none.
+    """
+    events = json.loads(trace.read_text())["traceEvents"]
+    begun = [(event["pid"], event["tid"]) for event in events if event["name"] == FRAME]
+    main = statistics.mode(begun)
+    mine = [event for event in events if (event["pid"], event["tid"]) == main]
+    edges = sorted(event["ts"] for event in mine if event["name"] == FRAME)
+    found: dict[str, list[float]] = {"script": [], "thread": [], "interval": []}
+    sums = {name: _spent(mine, names, edges) for name, names in (("script", SCRIPT), ("thread", (TASK,)))}
+    for i, (start, end) in enumerate(pairwise(edges)):
+        if end - start < 1e6:
+            found["interval"].append((end - start) / 1000)
+            for name, each in sums.items():
+                found[name].append(each[i] / 1000)
+    return found
+
+
+def _spent(events: list[dict[str, Any]], names: tuple[str, ...], edges: list[float]) -> list[float]:
+    """Add up the processor's time of the outermost events of some names, by the frame in which each began."""
+    spent, until = [0.0] * len(edges), 0.0
+    chosen = (event for event in events if event["name"] in names and event.get("ph") == "X")
+    for event in sorted(chosen, key=lambda event: (event["ts"], -event["dur"])):
+        if event["ts"] >= until:
+            until = event["ts"] + event["dur"]
+            spent[int(np.searchsorted(edges, event["ts"], "right")) - 1] += event["tdur"]
+    return spent
+
+
+def trained(folder: str) -> None:
+    """Train the default model for a moment on all images of MNIST, so that one split has all of the points."""
+    from lowerbound.data import SOURCES
+
+    source = SOURCES["mnist"](validation=0)
+    x = np.concatenate([part.x[part.rows].numpy() for part in (source.train, source.test)])
+    y = np.concatenate([part.targets().numpy() for part in (source.train, source.test)])
+    np.savez(f"{folder}/images.npz", x=x, y=y)
+    words = ["--epochs", "0.1", "--validation", "0", "--set", "data.test=0", "--out", f"{folder}/runs/run"]
+    subprocess.run([*PROGRAM, "train", f"{folder}/images.npz", *words], check=True)
+
+
+def traced(page: Any, move: Callable[[int], None], trace: Path) -> dict[str, Any]:
+    """Let a hand make its moves, and tell what chromium wrote down meanwhile."""
+    browser = page.context.browser
+    browser.start_tracing(page=page, path=trace, categories=TRACED)
+    for i in range(FRAMES):
+        move(i)
+    browser.stop_tracing()
+    page.wait_for_timeout(1000)
+    return {what: told(each) for what, each in frames(trace).items()}
+
+
+def followed(page: Any, move: Callable[[int], None]) -> list[float]:
+    """Time moves over the map, one every 30 ms, from each event to the image of what is below, in milliseconds."""
+    page.evaluate("window.moves = []")
+    for i in range(MOVES + WARM):
+        move(i)
+        page.wait_for_timeout(30)
+    found: list[float] = page.evaluate("window.moves")
+    return found[WARM:]
+
+
+def map_(runs: Path | None = None) -> None:
+    """Measure the map of 70,000 codes that is panned, zoomed and hovered over, on a usual screen and on a fine one."""
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        if runs is None:
+            trained(folder)
+        for ratio in (1, 2):
+            with (
+                studio(runs or Path(folder) / "runs") as link,
+                explored(link, "?split=train", WATCH, ratio) as page,
+            ):
+                points = page.locator(".map-legend button").evaluate_all(COUNT)
+                moves_of = hand(page)
+                for name, move in moves_of.items():
+                    found[f"{name}, {ratio} ×"] = traced(page, move, Path(folder) / "trace.json")
+                found[f"hovering, {ratio} ×"]["event to pixels"] = told(followed(page, moves_of["hovering"]))
+    save("studio-map", {"points": points, "milliseconds": found})
+
+
+COMMANDS = {"decode": decode, "map": map_}
 
 if __name__ == "__main__":
     COMMANDS[sys.argv[1]](*map(Path, sys.argv[2:]))

@@ -254,6 +254,17 @@ def decode(found: Result) -> str:
     return table(["milliseconds", "median", "95th percentile", "of"], rows)
 
 
+def hands(found: Result) -> str:
+    """Milliseconds of the map's frames, median and 95th percentile."""
+    parts = ["script", "thread", "interval", "event to pixels"]
+    rows = []
+    for name, each in found["milliseconds"].items():
+        told = [f"{each[part]['median']:.1f}, {each[part]['p95']:.1f}" if part in each else "" for part in parts]
+        rows.append([name, *told, str(each["interval"]["count"])])
+    head = ["processor, script", "processor, page's thread", "a frame", "event to pixels", "frames"]
+    return table([f"{found['points']:,} points; milliseconds, median and 95th percentile", *head], rows)
+
+
 def history(found: Result) -> str:
     """Seconds to open a long history."""
     rows = [[what, cell(part)] for what, part in found["seconds"].items()]
@@ -265,6 +276,8 @@ def alternated(found: Result) -> str:
     """Seconds of a training's steps in two ways, and their ratio."""
     rows = [[way, cell(part)] for way, part in found["seconds of the steps"].items()]
     rows += [[name, cell(part)] for name, part in found.items() if " over " in name]
+    used = found.get("seconds of processor a second", {})
+    rows += [[f"seconds of processor a second, {what}", cell(part)] for what, part in used.items()]
     return table([f"`lowerbound {found['command']}`", "seconds of all steps; ratio round by round"], rows)
 
 
@@ -313,8 +326,10 @@ WRITERS: dict[str, Callable[[Result], str]] = {
     "coverage": coverage,
     "anomaly": anomaly,
     "studio-decode": decode,
+    "studio-map": hands,
     "watching-history": history,
     "watching-page": alternated,
+    "watching-delay": decode,
     "watching-frames": alternated,
     "diagnosis": diagnosis,
 }
