@@ -4,7 +4,8 @@ python -c "from lowerbound import compose; print(compose.attempt(compose.small(p
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -25,13 +26,19 @@ def node(registry: str, kind: str, **arguments: Any) -> Spec:
         >>> node("encoder", "mlp")
         {'kind': 'mlp', 'hidden': [4]}
     """
-    small = {field.name: _few(field.default) for field in spec.describe(registry, kind)}
-    known = {field.name for field in spec.describe(registry, kind)}
+    defaults = _defaults(registry, kind, spec.REGISTRIES[registry].get(kind))
+    small = {name: _few(default) for name, default in defaults.items()}
     return {
         "kind": kind,
         **{name: value for name, value in small.items() if value is not None},
-        **{name: value for name, value in arguments.items() if name in known},
+        **{name: value for name, value in arguments.items() if name in defaults},
     }
+
+
+@cache
+def _defaults(registry: str, kind: str, constructor: Callable[..., Any] | None) -> dict[str, Any]:
+    """Give the defaults of a kind; its constructor, of which they are, may be another one later."""
+    return {field.name: field.default for field in spec.describe(registry, kind)}
 
 
 def _few(default: Any) -> Any:
