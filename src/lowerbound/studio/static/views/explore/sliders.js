@@ -11,7 +11,7 @@ export function sliders(model, at, { focused }) {
   const home = model.centre ?? at.z;
   const list = h("div", { class: "latents" });
   const more = h("button", { type: "button", class: "quiet", onclick: () => show(rows.size + FIRST) });
-  const wanted = h("input", { type: "number", min: 0, max: model.latents.length - 1, placeholder: "number", required: true, "aria-label": "Number of the latent" });
+  const wanted = h("input", { type: "number", min: 0, max: model.latents.length - 1, placeholder: "0", required: true, "aria-label": "Number of the latent" });
 
   function row(latent) {
     if (!rows.has(latent.latent)) rows.set(latent.latent, one(latent, home, at, focused));
