@@ -105,7 +105,9 @@ def test_on_a_phone_a_run_shows_its_state_and_elbo_without_scrolling(page: Any) 
     page.set_viewport_size({"width": 390, "height": 844})
     go(page, "runs")
     for cell in (".name", ".state", "td[data-column=elbo]"):
-        for box in (one.bounding_box() for one in page.locator(f"table.runs tbody {cell}").all()):
+        boxes = [one.bounding_box() for one in page.locator(f"table.runs tbody {cell}").all()]
+        assert len(boxes) == 3
+        for box in boxes:
             assert box["x"] >= 0
             assert box["x"] + box["width"] <= 390
     assert page.locator("table.runs").get_by_role("row").count() == 4  # a table to a screen reader, too
@@ -143,7 +145,7 @@ def test_the_tour_begins_with_an_example_and_joins_nothing_that_has_hardly_begun
     page.get_by_role("button", name="Draw your own").click()
     page.get_by_role("button", name="Clear").click()
     page.get_by_role("button", name="Next").click()
-    page.get_by_text("There is no picture").wait_for()
+    page.get_by_text("There is no picture:").wait_for()
     assert page.locator("main canvas.pixels:visible").count() == 0
 
 

@@ -33,6 +33,7 @@ function page(first, address, signal) {
   const clear = h("button", { type: "button", class: "plain", onclick: () => choose(found.runs, false) }, "Choose none");
   const filters = h("div", { class: "row" });
   const [empty, wrong] = [h("div"), h("div")];
+  const actions = h("div", { class: "row" }, compare, clear, count);
   const wide = h("div", { class: "wide" }, table);
 
   const visible = () => sorted(filtered(found.runs, settings), settings.sort);
@@ -75,6 +76,7 @@ function page(first, address, signal) {
     compare.title = ready ? "" : "Choose two runs or more";
     clear.hidden = !some.length;
     wide.hidden = !shown.length;
+    filters.hidden = actions.hidden = !found.runs.length;
     if (shown.length) fill(empty);
     else if (found.runs.length) fill(empty, h("p", {}, "No run is as the filters ask. "), h("button", { type: "button", class: "plain", onclick: unfiltered }, "Show all"));
     else fill(empty, nothing(found));
@@ -177,7 +179,7 @@ function page(first, address, signal) {
   follow();
   return [
     h("h1", {}, "Runs"), h("p", { class: "note" }, "In ", h("code", {}, first.folder)), wrong, filters,
-    h("div", { class: "row" }, compare, clear, count), wide, empty,
+    actions, wide, empty,
   ];
 }
 
@@ -222,6 +224,7 @@ const when = (time) => time.toLocaleString("en-GB", { day: "numeric", month: "sh
 
 function groupText(group, runs, shown) {
   const states = [...grouped(runs, (run) => run.state)].map(([state, some]) => `${some.length} ${state}`);
+  if (group.waiting.length) states.push(`${group.waiting.length} waiting`);
   const kind = group.kind === "sweep" ? "a sweep" : "several seeds";
   return [
     group.name, h("span", { class: "note" }, ` ${kind}: ${states.join(", ")}${shown < runs.length ? `; ${shown} shown` : ""} `),
