@@ -109,6 +109,7 @@ function filling(run, info, it, current, signal) {
   const steps = h("select", {}, [[100, "100, quick"], [500, "500"], [1000, "1,000"], [2000, "2,000"]].map(([value, name]) => h("option", { value, selected: value === 500 }, name)));
 
   let stop = null; // ends the chains that are under way
+  let renewed = false; // they were of a picture that has changed since: they begin again
   signal.addEventListener("abort", () => stop?.abort());
 
   function changed() {
@@ -120,6 +121,7 @@ function filling(run, info, it, current, signal) {
   }
 
   function forget() {
+    renewed = stop !== null;
     stop?.abort();
     fill(out);
   }
@@ -140,6 +142,8 @@ function filling(run, info, it, current, signal) {
     }
     stop = null;
     changed();
+    if (renewed && !start.disabled) go();
+    renewed = false;
   }
   changed();
   return Object.assign(h("div", {},
