@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 import studiopage
 from commandline import call
-from lowerbound import comparison
+from lowerbound import comparison, seeds
 from lowerbound.card import card
 from lowerbound.run import Run
 from lowerbound.words import with_error
@@ -372,6 +372,21 @@ def test_a_report_is_a_document_that_can_do_nothing(folder: Path) -> None:
         assert client.get(f"/api/runs/{id_of(client, 'one')}/report").status_code == 404
 
 
+def test_the_runs_that_a_sweep_has_not_begun_wait(folder: Path) -> None:
+    spec = Run.open(folder / "one").spec
+    values = (0.5, 1.0, 2.0)
+    (folder / "sweep").mkdir()
+    seeds.Group(folder / "sweep", "vae", [0], [spec] * 3, "beta", values).write()
+    (folder / "one").rename(folder / "sweep" / "beta-0.5")
+    (folder / "sweep" / "beta-1").mkdir()  # begun an instant ago: it has no spec yet
+    with visitor(folder) as client:
+        (group,) = client.get("/api/runs").json()["groups"]
+        assert group["waiting"] == ["beta-1", "beta-2"]
+        (folder / "two").rename(folder / "sweep" / "beta-2")
+        (group,) = client.get("/api/runs").json()["groups"]
+        assert group["waiting"] == ["beta-1"]
+
+
 def test_the_runs_of_a_folder_stand_together_and_its_report_leads_to_theirs(folder: Path) -> None:
     (folder / "sweep").mkdir()
     for name in ("one", "two"):
@@ -384,6 +399,7 @@ def test_the_runs_of_a_folder_stand_together_and_its_report_leads_to_theirs(fold
         assert {run["group"] for run in found["runs"]} == {"sweep"}
         (group,) = found["groups"]
         assert (group["name"], group["kind"], group["report"]) == ("sweep", "sweep", True)
+        assert group["waiting"] == []  # nobody knows: the plan is damaged
         page = client.get(f"/api/groups/{group['id']}/report")
         assert page.status_code == 200
         assert "allow-scripts" not in page.headers["content-security-policy"]

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from lowerbound import seeds
 from lowerbound.errors import LowerboundError, StorageError
 from lowerbound.run import GROUPS, Run
+from lowerbound.studio.kept import Kept
 from lowerbound.studio.lines import NEEDED, Lines, regular
 from lowerbound.studio.route import MissingError
+
+PLANS = 64  # of folders of several runs, that are kept
 
 
 @final
@@ -46,6 +50,7 @@ class Shelf:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self._lines = Lines()
+        self._plans: Kept[tuple[Path, int], list[str]] = Kept(PLANS)
 
     def lines(self) -> list[dict[str, Any]]:
         """Tell of each run its name, state and figures; of one that cannot be read, why."""
@@ -85,6 +90,16 @@ class Shelf:
             if opaque(path.name) == id and _is_group(path):
                 return path
         raise MissingError("There is no such folder of runs here: it was moved or deleted.")
+
+    def waiting(self, group: Path) -> list[str]:
+        """Name the runs that a folder of several is planned to hold and that are not begun; none of a damaged plan."""
+        plan = next(group / name for name in GROUPS if (group / name).is_file())
+        try:
+            key = plan, plan.stat().st_mtime_ns
+            names = self._plans.made(key, lambda: list(seeds.opened(group).runs))
+        except (LowerboundError, OSError):
+            return []
+        return [name for name in names if not _is_run(group / name)]
 
     def open(self, id: str) -> Run:
         """Open a run by its opaque name; raises MissingError, or what is wrong with it."""

@@ -33,14 +33,15 @@ def listed(studio: Studio) -> dict[str, Any]:
         "folder": str(studio.shelf.folder),
         "command": f"{program()} train --out {first}",
         "runs": lines,
-        "groups": [_group(folder) for folder in groups],
+        "groups": [_group(studio, folder) for folder in groups],
     }
 
 
-def _group(folder: Path) -> dict[str, Any]:
+def _group(studio: Studio, folder: Path) -> dict[str, Any]:
     kind = "sweep" if (folder / GROUPS[1]).is_file() else "seeds"
     report = (folder / "report.html").is_file()
-    return {"id": opaque(folder.name), "name": folder.name, "kind": kind, "report": report}
+    waiting = studio.shelf.waiting(folder)
+    return {"id": opaque(folder.name), "name": folder.name, "kind": kind, "report": report, "waiting": waiting}
 
 
 @get("/api/runs/{run}")
