@@ -9,14 +9,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: p
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core for each worker, and for what it starts
 
-import jaxtyping
 import pytest
 import torch
+
+import typecheck
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
 
-jaxtyping.install_import_hook("lowerbound", "typecheck.check")
+typecheck.install()
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", min(2, os.cpu_count() or 1))))
 
