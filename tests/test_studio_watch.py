@@ -238,7 +238,7 @@ def test_the_history_of_a_run(client: TestClient, folder: Path) -> None:
     for row, written_ in zip(found["rows"], whole, strict=True):
         assert row == {name: value for name, value in written_.items() if name != "standard_error"}
     assert [row["step"] for row in found["frames"]] == moments(TOTAL, 40)
-    assert found["plan"] == {"batch": 16, "log": 2, "total": TOTAL, "epoch": 5.0}
+    assert found["plan"] == {"batch": 16, "total": TOTAL, "epoch": 5.0}
     seconds = [row["seconds"] for row in rows(folder / "images", "timing.jsonl")]
     assert found["elapsed"][-1] == [TOTAL, pytest.approx(sum(seconds), abs=1e-3)]
 
@@ -282,7 +282,7 @@ def test_new_rows_and_the_end_are_told_within_a_second(folder: Path, tmp_path: P
     mark = course.thinned(history).mark
 
     async def follow() -> list[str]:
-        stream = watch.events(path, f"{mark},{course.NOWHERE},{course.NOWHERE}")
+        stream = watch.events(path, f"{mark},{course.NOWHERE},{course.NOWHERE}", log=1)
         told = [await anext(stream)]
         with anyio.fail_after(1):
             with open(history, "ab") as file:
@@ -300,3 +300,24 @@ def test_new_rows_and_the_end_are_told_within_a_second(folder: Path, tmp_path: P
     assert content["rows"] == [{"split": "train", "step": 2, "elbo": None}]
     assert content["since"] == f"{course.thinned(history).mark},0-0,0-0"
     assert end == "event: state\ndata: {}\n\n"
+
+
+def test_the_seconds_of_new_rows_go_on_from_those_before(tmp_path: Path) -> None:
+    """Three rows are old to the page when it begins to follow; the others are written while it does."""
+    timing = tmp_path / "timing.jsonl"
+    lines = [b'{"step": %d, "seconds": %.1f}\n' % (10 * i, i) for i in range(1, 7)]
+    timing.write_bytes(b"".join(lines[:3]))
+    mark = course.thinned(timing).mark
+
+    async def follow() -> list[tuple[int, float]]:
+        stream = watch.events(tmp_path, f"{course.NOWHERE},{mark},{course.NOWHERE}", log=10)
+        await anext(stream)
+        told = []
+        for written in (lines[3], b"".join(lines[4:])):
+            with open(timing, "ab") as file:
+                file.write(written)
+            told += json.loads((await anext(stream)).split("data: ")[1])["elapsed"]
+        await stream.aclose()
+        return told
+
+    assert anyio.run(follow) == [[40, 10.0], [50, 15.0], [60, 21.0]]

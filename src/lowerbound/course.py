@@ -150,18 +150,21 @@ def _number(value: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def elapsed(rows: Iterable[Mapping[str, Any]], log: int) -> list[tuple[int, float]]:
+def elapsed(
+    rows: Iterable[Mapping[str, Any]], log: int, since: tuple[int, float] = (0, 0.0)
+) -> list[tuple[int, float]]:
     """Give the seconds of training until each row of timing.jsonl, also of a thinned one: at the pace of those read.
 
     Arguments:
         rows: each with its step and the seconds that the last ``log`` steps took.
         log: steps between two rows.
+        since: the step before the first row, and the seconds until then.
 
     Example:
         >>> elapsed([{"step": 50, "seconds": 2.0}, {"step": 100, "seconds": 1.0}, {"step": 300, "seconds": 3.0}], 50)
         [(50, 2.0), (100, 3.0), (300, 15.0)]
     """
-    done, last, found = 0.0, 0, []
+    (last, done), found = since, []
     for row in rows:
         done += max(0.0, row.get("seconds") or 0.0) * max(0, row["step"] - last) / log
         last = row["step"]

@@ -45,7 +45,7 @@ def history(
         "since": ",".join(one.mark for one in (rows, times, frames)),
         "elapsed": course.elapsed(times.rows, plan.log),
         "frames": frames.rows,
-        "plan": {"batch": plan.batch, "log": plan.log, "total": total, "epoch": images["train"] / plan.batch},
+        "plan": {"batch": plan.batch, "total": total, "epoch": images["train"] / plan.batch},
     }
 
 
@@ -62,13 +62,16 @@ def _plan(path: Path) -> tuple[Plan, dict[str, int], int]:
 @get("/api/runs/{run}/stream", gives="text/event-stream")
 def stream(studio: Studio, run: Id, since: Since) -> Response:
     """Send what is added to a run's history from now on, and changes of its state, as server-sent events."""
-    told = events(studio.shelf.find(run).path, since, lambda: studio.ending())
+    path = studio.shelf.find(run).path
+    with reading(path):
+        plan, *_ = _plan(path)
+    told = events(path, since, plan.log, lambda: studio.ending())
     return StreamingResponse(told, media_type="text/event-stream")
 
 
-async def events(path: Path, since: str, ending: Callable[[], bool] = lambda: False) -> AsyncIterator[str]:
+async def events(path: Path, since: str, log: int, ending: Callable[[], bool] = lambda: False) -> AsyncIterator[str]:
     """Look at the files again and again, without a thread: ``rows``, ``state``, or ``again`` where history was cut."""
-    marks, state, quiet = since.split(","), _state(path), 0
+    marks, state, quiet, spent = since.split(","), _state(path), 0, None
     yield ": here\n\n"
     while not ending():
         found = [course.added(path / name, mark) for name, mark in zip(FILES, marks, strict=True)]
@@ -78,7 +81,10 @@ async def events(path: Path, since: str, ending: Callable[[], bool] = lambda: Fa
         marks, before, quiet = [one.mark for one in found], state, quiet + 1
         if any(one.rows for one in found):
             rows, times, frames = (one.rows for one in found)
-            yield _event("rows", {"since": ",".join(marks), "rows": rows, "times": times, "frames": frames})
+            if times:
+                spent = course.elapsed(times, log, spent[-1] if spent else _spent(path, times[0]["step"], log))
+            more = spent if times else []
+            yield _event("rows", {"since": ",".join(marks), "rows": rows, "elapsed": more, "frames": frames})
             quiet = 0
         state = _state(path) if quiet % 4 == 0 else state
         if state != before:
@@ -87,6 +93,12 @@ async def events(path: Path, since: str, ending: Callable[[], bool] = lambda: Fa
             yield ": still here\n\n"
             quiet = 0
         await anyio.sleep(EVERY)
+
+
+def _spent(path: Path, step: int, log: int) -> tuple[int, float]:
+    """Give the last step before this one whose time is known, and the seconds until then."""
+    rows = course.thinned(path / FILES[1], MOST_FRAMES, high=step - 1).rows
+    return (0, 0.0) if not rows else course.elapsed(rows, log)[-1]
 
 
 def _state(path: Path) -> Any:

@@ -5,7 +5,7 @@ import { get } from "./api.js";
 const AGAIN = 1000; // milliseconds until a stream that broke off is opened anew
 
 /**
- * Follow a run from a mark of its history: `rows({rows, times, frames})` are new, `state()` has changed, `again()` says
+ * Follow a run from a mark of its history: `rows({rows, elapsed, frames})` are new, `state()` has changed, `again()` says
  * that the history was cut back, or is another one: read it from its beginning. Ends with the signal. A browser has few
  * connections to one address: a page that nobody sees keeps none, and goes on from its mark when it is seen.
  */

@@ -36,7 +36,7 @@ export class Course {
   }
 
   /** Take what was added to it; what is known already is passed over. */
-  add({ since, rows, times, frames }) {
+  add({ since, rows, elapsed, frames }) {
     this.since = since;
     const newest = { train: -1, validation: -1 };
     for (const { split, step } of this.rows.slice(-50)) newest[split] = Math.max(newest[split], step);
@@ -44,10 +44,8 @@ export class Course {
     this.rows.push(...more);
     this.count += more.length;
     this.shown += more.length;
-    for (const { step, seconds } of times) {
-      const [last, done] = this.elapsed.at(-1) ?? [0, 0];
-      if (step > last) this.elapsed.push([step, done + (seconds * (step - last)) / this.plan.log]);
-    }
+    const timed = this.elapsed.at(-1)?.[0] ?? 0;
+    this.elapsed.push(...elapsed.filter(([step]) => step > timed));
     const latest = this.frames.at(-1)?.step ?? -1;
     this.frames.push(...frames.filter(({ step }) => step > latest));
   }
