@@ -22,9 +22,11 @@ print(code, *sorted({"torch._dynamo", "torch._inductor", "sklearn", "sympy"} & s
 
 
 def test_tune_says_what_it_set_and_sets_it() -> None:
+    torch.use_deterministic_algorithms(True, warn_only=True)  # which is less than what is asked for next
     for deterministic in (True, False):
         found = lowerbound.tune(deterministic=deterministic)
         assert found["deterministic"] is torch.are_deterministic_algorithms_enabled() is deterministic
+        assert not torch.is_deterministic_algorithms_warn_only_enabled()
     assert found["threads"] == torch.get_num_threads()
     assert torch.tensor(torch.finfo(torch.float32).tiny / 2) * 1 == 0
 

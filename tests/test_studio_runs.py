@@ -20,6 +20,7 @@ from commandline import call
 from lowerbound import comparison, seeds
 from lowerbound.card import card
 from lowerbound.run import Run
+from lowerbound.studio.shelf import Shelf
 from lowerbound.words import with_error
 from studiopage import id_of, visitor
 
@@ -385,6 +386,17 @@ def test_the_runs_that_a_sweep_has_not_begun_wait(folder: Path) -> None:
         (folder / "two").rename(folder / "sweep" / "beta-2")
         (group,) = client.get("/api/runs").json()["groups"]
         assert group["waiting"] == ["beta-1"]
+
+
+@pytest.mark.parametrize("plan", ["[" * 100_000, "[]", '{"seeds": 3, "spec": {}, "name": "vae"}'])
+def test_of_a_plan_that_is_damaged_nothing_waits_and_all_others_are_listed(folder: Path, plan: str) -> None:
+    (folder / "several").mkdir()
+    (folder / "several" / "seeds.json").write_text(plan)
+    with visitor(folder) as client:
+        found = client.get("/api/runs").json()
+    assert [run["name"] for run in found["runs"]] == ["one", "two"]
+    assert [group["waiting"] for group in found["groups"]] == [[]]
+    assert Shelf(folder).waiting(folder / "gone") == []  # since it was looked at
 
 
 def test_the_runs_of_a_folder_stand_together_and_its_report_leads_to_theirs(folder: Path) -> None:

@@ -24,7 +24,7 @@ from lowerbound.errors import LowerboundError
 from lowerbound.studio import planning
 from lowerbound.studio.planning import Form, Planner
 from lowerbound.studio.processes import MOST, Trainings
-from studiopage import id_of, visitor
+from studiopage import id_of, shelf, visitor
 
 SMALL = ["model.posterior.net.kind=mlp", "model.likelihood.net.kind=mlp", "train.batch=64"]
 LONG = [*SMALL, "train.epochs=2000"]  # minutes: it is stopped before
@@ -315,6 +315,7 @@ class Server:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "COLUMNS": "200"},
                 start_new_session=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell lets its jobs ignore it
             )
         link = until(lambda: re.search(r"http://\S+token=\S+", self.out.read_text()))[0]
         self.client = httpx.Client(base_url=link.split("/?")[0], headers={"X-Lowerbound": "studio"}, timeout=60)
@@ -354,16 +355,18 @@ def test_the_servers_end_does_not_harm_a_training(tmp_path: Path) -> None:
     assert lowerbound.load(path).history[-1]["epoch"] == pytest.approx(6, abs=0.1)
 
 
-def test_ctrl_c_ends_the_server_in_words_while_a_page_watches(tmp_path: Path) -> None:
-    run = tmp_path / "runs" / "mine"
-    run.mkdir(parents=True)
-    (run / "spec.json").write_text("{}")
-    server = Server(tmp_path / "runs", tmp_path)
+def test_ctrl_c_ends_the_server_in_words_while_a_page_watches(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    server = Server(shelf(tmp_path_factory, mine="moons"), tmp_path)
     try:
         (line,) = server.client.get("/api/runs").json()["runs"]
         with server.client.stream("GET", f"/api/runs/{line['id']}/stream", params={"since": "0-0,0-0,0-0"}) as told:
-            chunks = told.iter_text()
-            assert next(chunks).startswith(": here")
+            chunks = told.iter_lines()
+            while next(chunks) != "event: rows":
+                pass
+            assert next(chunks).startswith("data: ")
+            assert next(chunks) == ""
             before = server.out.read_text()
             server.process.send_signal(signal.SIGINT)
             assert list(chunks) == []  # its end, and no connection that broke

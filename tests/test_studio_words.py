@@ -37,6 +37,7 @@ def watched(page: Any, name: str) -> list[float]:
     page.get_by_role("link", name=name, exact=True).click()
     page.get_by_role("navigation", name="This run").get_by_role("link", name="Watch").click()
     script = "(e => e && [e.zmin, e.zmax, Math.max(...e.z.flat())])(document.querySelector('.tall')?.data?.[0])"
+    page.locator(".tall").scroll_into_view_if_needed()  # a chart is drawn where it is seen
     found: list[float] = until(lambda: page.evaluate(script))
     return found
 

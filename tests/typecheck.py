@@ -14,7 +14,8 @@ import jaxtyping
 from beartype import BeartypeConf, beartype
 
 in_sizes = jaxtyping.jaxtyped
-typed = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int may stand where a float is asked for (PEP 484)
+# an int may stand where a float is asked for (PEP 484)
+typed = beartype(conf=BeartypeConf(is_pep484_tower=True, violation_type=jaxtyping.TypeCheckError))
 
 
 def install() -> None:

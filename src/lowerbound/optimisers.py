@@ -1,6 +1,6 @@
 """torch's Adam and AdamW, without torch's compiler: to import it takes longer than to import all the rest.
 
-torch's optimisers load it only to tell it to leave them alone, at their first step.
+torch's optimisers load it only to tell it to leave them alone, when they are made.
 """
 
 import inspect

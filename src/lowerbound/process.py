@@ -32,7 +32,7 @@ def tune(threads: int | None = None, deterministic: bool = False) -> dict[str, o
         >>> sorted(tune())
         ['allocator', 'deterministic', 'flush_denormal', 'threads', 'waiting']
     """
-    if deterministic is not torch.are_deterministic_algorithms_enabled():  # to set it loads torch's compiler
+    if torch.get_deterministic_debug_mode() != (2 if deterministic else 0):  # 1 warns only; to set it loads a compiler
         torch.use_deterministic_algorithms(deterministic)
     if threads is not None:
         torch.set_num_threads(threads)

@@ -11,7 +11,7 @@ from lowerbound import seeds
 from lowerbound.errors import LowerboundError, StorageError
 from lowerbound.run import GROUPS, Run
 from lowerbound.studio.kept import Kept
-from lowerbound.studio.lines import NEEDED, Lines, regular
+from lowerbound.studio.lines import NEEDED, Lines, reading, regular
 from lowerbound.studio.route import MissingError
 
 PLANS = 64  # of folders of several runs, that are kept
@@ -93,11 +93,12 @@ class Shelf:
 
     def waiting(self, group: Path) -> list[str]:
         """Name the runs that a folder of several is planned to hold and that are not begun; none of a damaged plan."""
-        plan = next(group / name for name in GROUPS if (group / name).is_file())
         try:
-            key = plan, plan.stat().st_mtime_ns
-            names = self._plans.made(key, lambda: list(seeds.opened(group).runs))
-        except (LowerboundError, OSError):
+            plan = next(group / name for name in GROUPS if (group / name).is_file())
+            with reading(plan):
+                key = plan, plan.stat().st_mtime_ns
+                names = self._plans.made(key, lambda: list(seeds.opened(group).runs))
+        except (LowerboundError, StopIteration):  # it is damaged, or has gone since the folder was looked at
             return []
         return [name for name in names if not _is_run(group / name)]
 

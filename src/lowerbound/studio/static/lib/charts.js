@@ -50,7 +50,7 @@ let queue = Promise.resolve();
 function soon(element) {
   if (element.waits || !element.near || !element.make) return;
   element.waits = true;
-  queue = queue.then(() => redraw(element)).then(() => new Promise((done) => setTimeout(done)));
+  queue = queue.then(() => redraw(element)).catch((error) => fill(element, problem(error))).then(() => new Promise((done) => setTimeout(done)));
 }
 
 async function redraw(element) {
@@ -90,6 +90,7 @@ function draw(element, title, make, { clicked, zoomed } = {}) {
 
 const options = () => ({
   displaylogo: false,
+  showTips: false, // the note says how to come back, in colours that can be read
   responsive: true,
   displayModeBar: true,
   modeBarButtons: [[{

@@ -6,7 +6,7 @@ import { ahead } from "../lib/charts.js";
 import { fill, h, say } from "../lib/dom.js";
 import { head, state as badge } from "../lib/head.js";
 import { follow } from "../lib/live.js";
-import { choice, loading, slider } from "../lib/parts.js";
+import { choice, loading, problem, slider } from "../lib/parts.js";
 import { controls } from "../lib/training.js";
 import { Course, X } from "./watch/course.js";
 import { curves } from "./watch/curves.js";
@@ -54,7 +54,7 @@ function page(run, state, summary, course, signal) {
   const zoom = newest((span) => span && history(run, signal, span), (found, span) => {
     course.part = span && { ...span, rows: found.rows, count: found.count };
     draw();
-  }, () => {});
+  }, (error) => fill(note, problem(error)));
 
   function set(changes) {
     Object.assign(view, changes);
@@ -66,8 +66,9 @@ function page(run, state, summary, course, signal) {
     const before = summary.state;
     try {
       summary = await get(`/api/runs/${run}`, {}, signal);
-    } catch {
-      return; // the page is told elsewhere where the studio is away
+    } catch (error) {
+      if (error.status === 404) fill(buttons, problem(error)); // its folder is gone; app.js tells where the studio is away
+      return;
     }
     if (summary.state === before && before === "training") top.querySelector(".progress, .state").replaceWith(badge(summary));
     else if (summary.state !== before) changed(before);
