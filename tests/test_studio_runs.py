@@ -392,9 +392,10 @@ def test_the_runs_that_a_sweep_has_not_begun_wait(folder: Path) -> None:
 def test_of_a_plan_that_is_damaged_nothing_waits_and_all_others_are_listed(folder: Path, plan: str) -> None:
     (folder / "several").mkdir()
     (folder / "several" / "seeds.json").write_text(plan)
+    (folder / "one").rename(folder / "several" / "seed-0")
     with visitor(folder) as client:
         found = client.get("/api/runs").json()
-    assert [run["name"] for run in found["runs"]] == ["one", "two"]
+    assert [run["name"] for run in found["runs"]] == ["several/seed-0", "two"]
     assert [group["waiting"] for group in found["groups"]] == [[]]
     assert Shelf(folder).waiting(folder / "gone") == []  # since it was looked at
 
