@@ -58,7 +58,7 @@ export const STEPS = [
       const bars = latents([NOISE, EPS]);
       return {
         element: [
-          p("Now a dice is thrown for each dial: a random number ε, most often between −2 and 2, around 0. It knows nothing of your picture: draw again, and all of them are others."),
+          p("Now a die is thrown for each dial: a random number ε, most often between −2 and 2, around 0. It knows nothing of your picture: draw again, and all of them are others."),
           p("Why chance? The model must learn that pictures whose dials stand nearly alike look nearly alike. So in training it never sees the same setting twice."),
           formulas("ε ∼ N ( 0 , I )"), chance(tools, false), bars,
         ],
