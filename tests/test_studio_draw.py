@@ -272,7 +272,9 @@ def test_missing_pixels_are_filled_in_and_the_others_left(client: TestClient, ru
     again = ran(own["command"], x=line["x"])["found"].found
     torch.testing.assert_close(again.acceptance, torch.tensor([own["acceptance"]]), atol=1e-4, rtol=0)
     for wrong in ("1" * 63, "0" * 64, "1" * 64, "elsewhere"):
-        assert client.post(f"/api/runs/{run}/impute", json={**ask, "missing": wrong}).status_code == 400
+        refused = client.post(f"/api/runs/{run}/impute", json={**ask, "missing": wrong})
+        assert refused.status_code == 400
+    assert refused.json()["error"].startswith("missing: string should match pattern")  # by the name that was given
 
 
 def test_while_pixels_are_filled_in_others_are_answered(client: TestClient, run: str) -> None:

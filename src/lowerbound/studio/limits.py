@@ -28,7 +28,8 @@ Pace = Annotated[int, Field(ge=1, le=50)]
 Path = Literal["linear", "spherical"]
 Split = Literal["train", "validation", "test"]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
-Mask = Annotated[str, Field(pattern=r"^[01]+$", max_length=1 << 19)]  # of each pixel, row by row: 1 where it is missing
+# a part that has a name, or of each pixel, row by row, 1 where it is missing
+Mask = Annotated[str, Field(pattern=r"^([01]+|left|right|top|bottom|centre)$", max_length=1 << 19)]
 Chains = Annotated[int, Field(ge=0, le=2000)]  # steps of each
 Strength = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 Points = Annotated[int, Field(ge=10, le=5000)]

@@ -136,8 +136,8 @@ def _numbers(some: Tensor | None) -> Any:
 
 @post("/api/runs/{run}/impute", lane="model")
 def filled(
-    studio: Studio, run: Id, missing: Mask | Literal["left", "right", "top", "bottom", "centre"],
-    image: Id | None = None, row: Row | None = None, draws: Few = 5, steps: Chains = 500, seed: Seed = 0,
+    studio: Studio, run: Id, missing: Mask, image: Id | None = None, row: Row | None = None,
+    draws: Few = 5, steps: Chains = 500, seed: Seed = 0,
 ) -> dict[str, Any]:  # fmt: skip
     """Draw the missing pixels of an image given the others, by the sampler of ``lowerbound impute``, in short turns."""
     found, x = _taken(studio, run, image, row)
