@@ -112,7 +112,7 @@ def is_group(path: str | Path) -> bool:
 def source_of(folder: Path) -> Source:
     """Load the data of a group; raises DataError where they are not those that it was begun with."""
     group = opened(folder)
-    if group.specs[0]["data"] == {"kind": "own"}:
+    if group.specs[0]["data"] == specs.OWN:
         raise UsageError(
             f"{folder} was trained on a tensor given in Python, which its spec does not name: "
             "go on with lowerbound.comparison.go_on(folder, source=x)."
@@ -177,7 +177,7 @@ def jobs(folder: Path, source: Source, *, device: str | None, env: dict[str, Any
     ``device`` is over that of each run; without one a run that is begun anew takes the group's.
     """
     group = opened(folder)
-    given = source if group.specs[0]["data"] == {"kind": "own"} else None
+    given = source if group.specs[0]["data"] == specs.OWN else None
     for name, spec in group.runs.items():
         path = folder / name
         if not (path / "spec.json").exists():

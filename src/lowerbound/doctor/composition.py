@@ -51,7 +51,7 @@ def opened(path: str | Path) -> tuple[Model, Objective, Source]:
     if not isinstance(spec, dict):
         raise UsageError(f"{path} holds no spec, which is an object of JSON with data, model, objective and more.")
     for part in ("model", "data"):
-        if spec.get(part) == {"kind": "own"}:
+        if spec.get(part) == specs.OWN:
             raise UsageError(
                 f"The {part} of {path} was given in Python, and no spec describes it: examine it there, "
                 "with lowerbound.doctor.examine(model, objective, source)."

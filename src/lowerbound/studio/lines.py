@@ -18,7 +18,6 @@ FILES = ("spec.json", "data.json", "env.json", "metrics.json", "history.jsonl", 
 NEEDED = FILES[:4]  # to open a run
 READ = (*FILES, EVALUATION, FRAMES, LOCK, WEIGHTS)
 LARGEST = 32 << 20  # bytes of a JSON file: more than any run writes
-OWN = {"kind": "own"}
 GAUSSIAN = ("gaussian", "bn-gaussian")  # posteriors whose z is μ + σ ⊙ ε, by their kind in a spec
 
 
@@ -128,7 +127,7 @@ def _spec(run: Run, line: Mapping[str, Any]) -> dict[str, Any]:
     asked = weight.get("end") if isinstance(weight, Mapping) else weight
     found = {"latents": spec["latents"], "seed": spec["seed"], "beta": number(asked), "reached": None}
     found["gaussian"] = is_gaussian(spec)
-    if spec["model"] == OWN:
+    if spec["model"] == specs.OWN:
         found["own"] = "Its model was built in Python and its spec does not describe it: open it there, with load()."
     return found
 
