@@ -1,5 +1,6 @@
 """The tests' checker of types and shapes: it is at work in the package, and stops what an annotation does not allow."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,11 @@ def named(run: "Run | None", later: "int") -> str:
 
 
 @check
+def parts(x: Float[Tensor, "B D"], y: Float[Tensor, "B D"]) -> Iterator[Tensor]:
+    yield x + y
+
+
+@check
 @dataclass(frozen=True)
 class Pair:
     """Two of one length."""
@@ -53,6 +59,7 @@ def test_what_the_annotations_allow_passes() -> None:
     assert added(X, X, 2).shape == (2,)  # an int is a float
     assert added(X[:1], X[:1]).shape == (1,)  # of another size than in the call before
     assert drawn(3).shape == (3,)
+    assert [part.shape for part in parts(X, X)] == [(2, 3)]
     assert Pair(X[0], X[0]).y.shape == (3,)
     assert Plain(3).n == 3
     assert named(None, 3) == "None 3"  # Run is known to mypy alone
@@ -69,6 +76,7 @@ def test_what_the_annotations_allow_passes() -> None:
         lambda: drawn(3, wrong=1),
         lambda: drawn(3.0),
         lambda: named(None, "3"),
+        lambda: parts(X, X.T),
         lambda: Pair(X[0], X[:, 0]),
         lambda: Pair(X[0], None),  # type: ignore[arg-type]
     ],

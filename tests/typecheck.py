@@ -34,7 +34,8 @@ def check(thing: Any) -> Any:
 
 
 def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
-    if any("{" in str(hint) for hint in function.__annotations__.values()):  # a size from the arguments: it binds them
+    sized = any("{" in str(hint) for hint in function.__annotations__.values())  # by the arguments: they are bound
+    if sized or inspect.isgeneratorfunction(function):  # whose check else waits for its first step, out of the scope
         bound: Callable[..., Any] = in_sizes(function, typechecker=typed)
         return bound
     made: list[Callable[..., Any]] = []
