@@ -165,3 +165,12 @@ def test_a_comparison_whose_runs_went_says_so(page: Any) -> None:
     page.get_by_text("Of the runs 1 cannot be found in this folder").wait_for()
     go(page, "compare")
     page.get_by_text("Choose two runs or more").wait_for()
+
+
+def test_the_charts_of_a_view_that_was_left_are_let_go(page: Any) -> None:
+    go(page, f"watch/{page.runs['weak']}")
+    until(lambda: page.evaluate("document.querySelectorAll('.chart .main-svg').length") > 0)
+    page.evaluate("window.left = [...document.querySelectorAll('.chart')].filter((one) => one._responsiveChartHandler)")
+    assert page.evaluate("left.length") > 0
+    page.evaluate("run => (location.hash = `#/watch/${run}`)", page.runs["strong"])
+    until(lambda: page.evaluate("left.every((one) => !one.isConnected && !one._responsiveChartHandler)"))

@@ -46,6 +46,17 @@ const screen = new IntersectionObserver((entries) => entries.forEach(({ target, 
   soon(target);
 }), { rootMargin: "300px" });
 let queue = Promise.resolve();
+const there = new Set(); // charts that were drawn
+
+/** Let go of the charts of views that were left: plotly listens on the window for each. */
+function sweep(library) {
+  for (const element of there) {
+    if (element.isConnected) continue;
+    there.delete(element);
+    screen.unobserve(element);
+    library.purge(element);
+  }
+}
 
 function soon(element) {
   if (element.waits || !element.near || !element.make) return;
@@ -58,6 +69,7 @@ async function redraw(element) {
     if (!element.data) fill(element, problem(error));
   });
   element.waits = false;
+  if (library) sweep(library);
   if (!library || !element.isConnected || !element.make) return; // left meanwhile
   const page = colours();
   const { data, layout } = element.make(page);
@@ -65,6 +77,7 @@ async function redraw(element) {
   const narrow = element.clientWidth < 480;
   element.querySelector(":scope > .problem")?.remove();
   await library.react(element, data, { ...base(page, narrow), ...layout }, element.data ? undefined : options()); // told again, a chart is made from nothing, at twice the cost
+  there.add(element);
   if (!element.hears) hear(element);
 }
 

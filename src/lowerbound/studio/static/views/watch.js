@@ -83,12 +83,12 @@ function page(run, state, summary, course, signal) {
     pictures.live(summary.state === "training", before === "training");
   }
 
-  async function reread() {
-    course.read(await history(run, signal));
+  const reread = newest(() => history(run, signal), (found) => {
+    course.read(found);
     draw();
     listen();
     look(); // what cut it is a training that has begun
-  }
+  }, (error) => fill(note, problem(error)));
 
   let hearing = new AbortController();
   function listen() {
@@ -98,11 +98,11 @@ function page(run, state, summary, course, signal) {
     follow(run, course.since, {
       rows(found) {
         course.add(found);
-        if (course.rows.length > MOST) reread().catch(() => {});
+        if (course.rows.length > MOST) reread();
         else soon();
       },
       state: look,
-      again: () => reread().catch(() => {}),
+      again: reread,
     }, both);
   }
 

@@ -81,9 +81,13 @@ export function film(run, summary, chosen, signal) {
     timer = null;
     play.textContent = "Play";
   }
+  function forget() {
+    kept.forEach((address) => URL.revokeObjectURL(address));
+    kept.clear();
+  }
   signal.addEventListener("abort", () => {
     pause();
-    kept.forEach((address) => URL.revokeObjectURL(address));
+    forget();
   });
 
   root.draw = (rows) => {
@@ -95,7 +99,7 @@ export function film(run, summary, chosen, signal) {
     none.textContent = frames.length ? "" : training ? "The first picture comes with its first step." : "No pictures were kept of this training (train.frames is 0, or it was trained before there were any).";
     if (!frames.length || (!grown && !cut)) return;
     place.max = frames.length - 1;
-    if (cut) kept.clear();
+    if (cut) forget();
     if (follows) show(frames.length - 1);
     else if (!timer) show(chosen === undefined ? at : nearest(Number(chosen)));
     chosen = undefined;
