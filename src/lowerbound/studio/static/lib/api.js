@@ -83,6 +83,7 @@ export const upload = async (path, blob, parameters = {}) =>
 export function newest(work, done, failed = () => {}) {
   let busy = false;
   let next = null;
+  const told = (error) => error.name !== "AbortError" && failed(error);
   return async function ask(argument) {
     next = { argument };
     if (busy) return;
@@ -91,9 +92,9 @@ export function newest(work, done, failed = () => {}) {
       const { argument: now } = next;
       next = null;
       try {
-        done(await work(now), now);
+        Promise.resolve(done(await work(now), now)).catch(told); // not waited for: the next is asked for meanwhile
       } catch (error) {
-        if (error.name !== "AbortError") failed(error);
+        told(error);
       }
     }
     busy = false;

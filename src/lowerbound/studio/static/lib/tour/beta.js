@@ -89,12 +89,14 @@ function slide(set, { run, info, state, signal, current, again }) {
   const output = h("output", {}, word(runs[begin].beta));
   const input = h("input", { type: "range", min: 0, max: runs.length - 1, step: 1, value: begin, "aria-label": "β, by the run that was trained with it", "aria-valuetext": word(runs[begin].beta), oninput: draw });
 
+  let missed = 0;
   const ask = newest(async ({ one, image }) => {
     const [seen, samples] = await Promise.all([
       post(`/api/runs/${one.id}/posterior`, { image }, signal),
       post(`/api/runs/${one.id}/sample`, { number: 8, seed: 0 }, signal)]);
     return { seen, samples };
   }, ({ seen, samples }, { one }) => {
+    missed = 0;
     given.draw(seen.picture);
     back.draw(seen.reconstruction);
     some.draw(seen.samples);
@@ -106,7 +108,7 @@ function slide(set, { run, info, state, signal, current, again }) {
     plot(one, seen);
     fill(wrong);
     say(told.textContent);
-  }, (error) => (error.status === 404 ? again() : fill(wrong, problem(error))));
+  }, (error) => (error.status === 404 && missed++ < 2 ? again() : fill(wrong, problem(error)))); // its picture is gone, or the run is
 
   function plot(one, seen) {
     const there = runs.filter(({ rate, distortion }) => rate !== null && distortion !== null);
