@@ -16,10 +16,11 @@ export function onConnection(listener) {
 
 const tell = (state) => listeners.forEach((listener) => listener(state));
 
-async function call(path, options) {
-  let response;
+async function call(path, options, read) {
+  let [response, found] = [];
   try {
     response = await fetch(path, { credentials: "same-origin", redirect: "error", ...options });
+    if (response.ok) found = await read(response); // here: a studio that is killed can end in the middle of its answer
   } catch (error) {
     if (error.name === "AbortError") throw error;
     tell("down");
@@ -30,9 +31,9 @@ async function call(path, options) {
     throw new ApiError("The studio was started anew: open the link that it printed.", response.status);
   }
   tell("up");
-  if (response.ok) return response;
-  const found = await response.json().catch(() => ({}));
-  throw new ApiError(found.error ?? `The studio answered with ${response.status}.`, response.status);
+  if (response.ok) return found;
+  const { error } = await response.json().catch(() => ({}));
+  throw new ApiError(error ?? `The studio answered with ${response.status}.`, response.status);
 }
 
 const query = (parameters) => {
@@ -40,21 +41,23 @@ const query = (parameters) => {
   return text ? `?${text}` : "";
 };
 
+const json = (response) => response.json();
+
 /** Read JSON. */
-export const get = async (path, parameters = {}, signal) => (await call(path + query(parameters), { signal })).json();
+export const get = (path, parameters = {}, signal) => call(path + query(parameters), { signal }, json);
 
 /** Read bytes. */
-export const bytes = async (path, parameters = {}, signal) => (await call(path + query(parameters), { signal })).arrayBuffer();
+export const bytes = (path, parameters = {}, signal) => call(path + query(parameters), { signal }, (response) => response.arrayBuffer());
 
 const written = { "X-Lowerbound": "studio" };
 
-async function write(path, body, signal) {
+function write(path, body, signal, read) {
   const headers = { ...written, "Content-Type": "application/json" };
-  return call(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+  return call(path, { method: "POST", headers, body: JSON.stringify(body), signal }, read);
 }
 
 /** Send JSON, and read JSON. */
-export const post = async (path, body = {}, signal) => (await write(path, body, signal)).json();
+export const post = (path, body = {}, signal) => write(path, body, signal, json);
 
 /**
  * Ask until the answer is ready: long work goes on in short turns while it is asked for, so that aborting stops it.
@@ -70,11 +73,11 @@ export async function ready(path, parameters, signal, waiting, ask = get) {
 }
 
 /** Send JSON, and read a file. */
-export const file = async (path, body = {}, signal) => (await write(path, body, signal)).blob();
+export const file = (path, body = {}, signal) => write(path, body, signal, (response) => response.blob());
 
 /** Send a file, and read JSON. */
-export const upload = async (path, blob, parameters = {}) =>
-  (await call(path + query(parameters), { method: "POST", headers: { ...written, "Content-Type": blob.type || "application/octet-stream" }, body: blob })).json();
+export const upload = (path, blob, parameters = {}) =>
+  call(path + query(parameters), { method: "POST", headers: { ...written, "Content-Type": blob.type || "application/octet-stream" }, body: blob }, json);
 
 /**
  * Make a caller that never lags behind: while one call is under way only the newest of the others is kept, so that a
