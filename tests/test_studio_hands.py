@@ -60,7 +60,7 @@ def test_a_click_is_taken_though_the_pointer_moves_on_before_the_answers(page: A
     page.mouse.move(x - 40, y)
     page.mouse.click(x, y)
     page.mouse.move(x + 40, y + 20, steps=5)
-    until(lambda: page.locator(".anchors li").count() == 1, 10)
+    assert until(lambda: page.locator(".anchors li").count() == 1, 10)
     page.unroute("**/map/below")
 
 
@@ -96,7 +96,7 @@ def test_the_points_rest_where_the_view_has_them(page: Any) -> None:
     rest = "canvas => canvas.style.transform"
     until(lambda: pixels(page, second) != before and page.eval_on_selector(second, rest) == "")
     page.get_by_role("button", name="Show all of the map").click()
-    until(lambda: pixels(page, second) == before and page.eval_on_selector(second, rest) == "")
+    assert until(lambda: pixels(page, second) == before and page.eval_on_selector(second, rest) == "")
 
 
 def test_the_decoded_image_is_shown_with_the_noise_of_its_likelihood(page: Any) -> None:
@@ -108,9 +108,9 @@ def test_the_decoded_image_is_shown_with_the_noise_of_its_likelihood(page: Any) 
     page.get_by_text("a draw from p(x|z)").wait_for()
     drawn = pixels(page, DECODED)
     go(page, "explore", "?draw=1")
-    until(lambda: pixels(page, DECODED) == drawn)
+    assert until(lambda: pixels(page, DECODED) == drawn)
     page.locator(".seen").get_by_label("with the noise").uncheck()
-    until(lambda: pixels(page, DECODED) == mean)
+    assert until(lambda: pixels(page, DECODED) == mean)
 
 
 GIVEN = """({kind, data, type}) => {

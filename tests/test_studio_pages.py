@@ -165,6 +165,7 @@ def test_a_comparison_whose_runs_went_says_so(page: Any) -> None:
     page.get_by_text("Of the runs 1 cannot be found in this folder").wait_for()
     go(page, "compare")
     page.get_by_text("Choose two runs or more").wait_for()
+    assert page.locator("table").count() == 0
 
 
 def test_the_charts_of_a_view_that_was_left_are_let_go(page: Any) -> None:

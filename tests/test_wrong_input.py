@@ -339,10 +339,12 @@ def test_going_back_to_a_damaged_checkpoint_changes_nothing(
 
 
 def test_going_back_is_refused_before_newer_checkpoints_are_renamed(small: Path, refused: Callable[..., str]) -> None:
-    before = str(saved(small)[-2])
+    there = saved(small)
+    before = str(there[-2])
     refused(USAGE, "resume", small, "--at", before, "--device", "nonsense")
     shutil.move("x.npy", "elsewhere.npy")
     refused(DATA, "resume", small, "--at", before)
+    assert saved(small) == there
 
 
 def test_a_finished_run_without_checkpoints_is_not_trained_again(small: Path, refused: Callable[..., str]) -> None:
