@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lowerbound.comparison.rows import Row, likelihood_of, steps_of
+from lowerbound.report import BEGUN
 from lowerbound.run import Run, fingerprint
 from lowerbound.words import counted
 
@@ -45,6 +46,16 @@ def _apart(rows: Sequence[Row], of: Callable[[Run], Any], show: Callable[[Run], 
     if len(kinds) < 2:
         return ""
     return "; ".join(f"{what} ({few(some)})" for what, some in zip(shown, names, strict=True))
+
+
+def hardly_begun(which: str) -> str:
+    """Say of which runs the figures tell little.
+
+    Example:
+        >>> hardly_begun("2 of these 3 runs")
+        'Hardly begun, with fewer than 200 steps: 2 of these 3 runs; their figures tell little.'
+    """
+    return f"Hardly begun, with fewer than {BEGUN} steps: {which}; their figures tell little."
 
 
 def few(names: Sequence[str]) -> str:

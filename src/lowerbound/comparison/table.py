@@ -9,7 +9,7 @@ from typing import Any, final
 from matplotlib.figure import Figure
 
 from lowerbound import figures
-from lowerbound.comparison.cautions import cautions, few, incomparable
+from lowerbound.comparison.cautions import cautions, few, hardly_begun, incomparable
 from lowerbound.comparison.rows import Row, found, rows_of, split_of
 from lowerbound.errors import UsageError
 from lowerbound.report import BEGUN
@@ -116,7 +116,7 @@ class Comparison:
         scored = [row.name for row in self.rows if row.first.metrics["likelihood"]["density"] is False]
         begun = [row.name for row in self.rows if row.hardly_begun]
         more = f" What is scored of {few(scored)} is a cross-entropy, and no bound of log p(x)." * bool(scored)
-        more += f" Hardly begun, with fewer than {BEGUN} steps: {few(begun)}; their figures tell little." * bool(begun)
+        more += f" {hardly_begun(few(begun))}" * bool(begun)
         return f"{self.split.capitalize()}, in nats per example; {'; '.join(said)}.{more}"
 
     def curves(self) -> Figure:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from lowerbound import explore, figures, rng
+from lowerbound import spec as specs
 from lowerbound.errors import UsageError
 from lowerbound.evaluation.base import Drawn, Section, Subject
 from lowerbound.metrics import disentanglement as scores
@@ -172,7 +173,7 @@ def _siblings(run: Run) -> list[Run]:
     for spec in sorted(run.path.resolve().parent.glob("*/spec.json")):
         other = Run.open(spec.parent)
         same = {**other.spec, "seed": None} == {**run.spec, "seed": None} and other.spec["seed"] != run.spec["seed"]
-        if same and other.finished and run.spec["model"] != {"kind": "own"}:
+        if same and other.finished and run.spec["model"] != specs.OWN:
             found.append(other)
     return found
 

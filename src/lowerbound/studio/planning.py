@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,10 +101,9 @@ def _typed(value: Any) -> str:
 
 @final
 class Planner:
-    """Checks forms; the last data are kept, so that all but the first look at them is quick."""
+    """Checks forms, in one lane; the last data are kept, so that all but the first look at them is quick."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._kept: tuple[Any, tuple[dict[str, Any], Source]] | None = None
 
     def plan(self, form: Form) -> dict[str, Any]:
@@ -114,7 +112,7 @@ class Planner:
         The model is built, and the gradient of one step taken: what cannot be trained is said now.
         """
         form.check()
-        with self._lock, _in_words():
+        with _in_words():
             of_data, others = begin.split(form.set)
             node, source = self._open(form.data, of_data)
             spec, name = _spec(form, node, source, others)

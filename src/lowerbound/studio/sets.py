@@ -6,6 +6,7 @@ from typing import Any
 
 from lowerbound import recipes
 from lowerbound import spec as specs
+from lowerbound.comparison.cautions import hardly_begun
 from lowerbound.errors import LowerboundError
 from lowerbound.report import BEGUN
 from lowerbound.run import Run
@@ -97,11 +98,7 @@ def _row(shelved: Shelved, line: dict[str, Any]) -> dict[str, Any]:
 def _hardly_begun(rows: list[dict[str, Any]]) -> str | None:
     """Say of how many runs the figures tell little, as a comparison says it."""
     few = sum(not row["begun"] for row in rows)
-    return (
-        f"Hardly begun, with fewer than {BEGUN} steps: {few} of these {len(rows)} runs; their figures tell little."
-        if few
-        else None
-    )
+    return hardly_begun(f"{few} of these {len(rows)} runs") if few else None
 
 
 def _form(shelved: Shelved) -> Form | None:
